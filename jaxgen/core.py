@@ -1,0 +1,192 @@
+"""Types and contracts: what a model is, what it can do, and what training asks of it.
+
+A *model* is a frozen dataclass: the mathematics of one system over its nets. It stores no arrays and no keys.
+What it can do is written in its class line, `class PixelCNN(Autoregressive, Sampler, Completer)`, and everything
+above this room asks only for these capabilities, never for a family.
+
+Laws that hold everywhere: images cross module boundaries as `uint8[b,h,w,c]` with a known number of levels;
+`log_prob` is nats of that discrete image; keys come from `jax.random.key` and are used once.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Key, UInt8
+
+Variables = dict[str, Any]
+"""Flax collections: `{"params": {...}}`, with `"batch_stats"` and the like beside it."""
+
+Batch = dict[str, Any]
+"""`{"image": uint8[b,h,w,c]}`, with `"label": int32[b]` where the data have labels."""
+
+
+class UsageError(ValueError):
+    """What a user can mend: the message names the thing, what was wanted, what came, and the way out."""
+
+
+class Aux(NamedTuple):
+    """What a loss returns beside its value: scalars to log, and new values of collections other than params."""
+
+    metrics: dict[str, Any]
+    updates: Variables = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A loss and the parameters that it moves. Training is an ordered tuple of these.
+
+    `loss(variables, batch, key) -> (scalar, Aux)`; `trains` names subtrees at the top of `variables["params"]`;
+    the objective acts at steps divisible by `every`; `optimizer` overrides the recipe's. `separable` promises that
+    the loss is a mean over independent examples which draws nothing (no dropout, no batch statistics), so that a
+    batch may be taken in pieces without changing the gradient.
+    """
+
+    name: str
+    loss: Callable[[Variables, Batch, Any], tuple[Any, Aux]]
+    trains: tuple[str, ...]
+    every: int = 1
+    optimizer: optax.GradientTransformation | None = None
+    separable: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(abc.ABC):
+    """The mathematics of one system. `shape` is (h, w, c) of its images and `levels` their values per sub-pixel."""
+
+    shape: tuple[int, int, int]
+    levels: int
+
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """Why a capability is missing, by its name: `{"Density": "a GAN defines no likelihood"}`."""
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+        """Fresh variables. `batch` serves data-dependent initialisation; most models use only its shapes."""
+
+    @abc.abstractmethod
+    def objectives(self) -> tuple[Objective, ...]:
+        """The losses of one training step, in the order in which they act."""
+
+
+class Density(Model):
+    """Assigns each discrete image a log-probability, exact or a lower bound."""
+
+    exact: ClassVar[bool] = True
+    """True where `log_prob` is the log-probability itself, False where it is a lower bound (in expectation)."""
+
+    @abc.abstractmethod
+    def log_prob(
+        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""], condition: Any = None
+    ) -> Float[Array, " b"]:
+        """Nats of each image. `key` is used by bounds that draw; exact likelihoods ignore it."""
+
+
+class Autoregressive(Density):
+    """A density that factorises over sub-pixels in raster order, R then G then B inside a pixel."""
+
+    @abc.abstractmethod
+    def logits(
+        self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
+    ) -> Float[Array, "b h w c levels"]:
+        """Logits of every sub-pixel given those before it. `x` is the image as floats, 0 to 1 (`images.to_float`)."""
+
+    @abc.abstractmethod
+    def context(self) -> Bool[Any, "h w c h2 w2 c2"]:
+        """What each sub-pixel's logits (first three axes) can see (last three): the declared context, as numpy."""
+
+    def log_pmf(
+        self, variables: Variables, image: UInt8[Array, "b h w c"], condition: Any = None
+    ) -> Float[Array, "b h w c levels"]:
+        """Log-probabilities (nats) of each value of every sub-pixel given those before it."""
+        x = image.astype(jnp.float32) / (self.levels - 1)
+        return jax.nn.log_softmax(self.logits(variables, x, condition).astype(jnp.float32))
+
+    def log_prob(
+        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""], condition: Any = None
+    ) -> Float[Array, " b"]:
+        """Nats of each image: the sum of the log-probabilities of its sub-pixels. Draws nothing."""
+        log_pmf = self.log_pmf(variables, image, condition)
+        chosen = jnp.take_along_axis(log_pmf, image[..., None].astype(jnp.int32), axis=-1)
+        return chosen.sum(axis=(1, 2, 3, 4))
+
+
+class Sampler(Model):
+    """Draws images."""
+
+    @abc.abstractmethod
+    def sample(
+        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
+    ) -> UInt8[Array, "num h w c"]:
+        """`num` independent images; the same key gives the same images."""
+
+
+class Completer(Model):
+    """Fills in the missing part of an image."""
+
+    @abc.abstractmethod
+    def complete(
+        self,
+        variables: Variables,
+        key: Key[Array, ""],
+        image: UInt8[Array, "b h w c"],
+        given: Bool[Array, "h w"],
+        condition: Any = None,
+    ) -> UInt8[Array, "b h w c"]:
+        """Images equal to `image` where `given`, drawn from the model elsewhere."""
+
+
+class Encoder(Model):
+    """Maps an image to a vector."""
+
+    @abc.abstractmethod
+    def encode(self, variables: Variables, image: UInt8[Array, "b h w c"]) -> Float[Array, "b d"]:
+        """The representation of each image: for a VAE its posterior mean."""
+
+
+class Reconstructor(Model):
+    """Passes an image through its representation and back."""
+
+    @abc.abstractmethod
+    def reconstruct(self, variables: Variables, image: UInt8[Array, "b h w c"]) -> UInt8[Array, "b h w c"]:
+        """Each image as the model gives it back from its representation, without draws."""
+
+
+CAPABILITIES: tuple[type[Model], ...] = (Density, Autoregressive, Sampler, Completer, Encoder, Reconstructor)
+
+
+def capabilities(model: Model | type[Model]) -> tuple[str, ...]:
+    """The names of what a model can do, in the order of `CAPABILITIES`."""
+    kind = model if isinstance(model, type) else type(model)
+    return tuple(c.__name__ for c in CAPABILITIES if issubclass(kind, c))
+
+
+def models_with(capability: type[Model]) -> tuple[str, ...]:
+    """The names of the imported concrete models that have a capability, sorted."""
+    found, todo = set(), [capability]
+    while todo:
+        kind = todo.pop()
+        todo.extend(kind.__subclasses__())
+        if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
+            found.add(kind.__name__)
+    return tuple(sorted(found))
+
+
+def require(model: Model, capability: type[Model], purpose: str) -> Any:
+    """The model itself if it has the capability.
+
+    Raises `UsageError` otherwise: what was asked for (`purpose`), why this model cannot, and which models can.
+    """
+    if isinstance(model, capability):
+        return model
+    name = type(model).__name__
+    why = model.lacks.get(capability.__name__, f"it is no {capability.__name__}")
+    others = ", ".join(models_with(capability)) or "none yet"
+    raise UsageError(f"{name} cannot {purpose}: {why}. Models that can: {others}.")
