@@ -21,15 +21,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from jaxgen.errors import UsageError as UsageError
+
 Variables = dict[str, Any]
 """Flax collections: `{"params": {...}}`, with `"batch_stats"` and the like beside it."""
 
 Batch = dict[str, Any]
 """`{"image": uint8[b,h,w,c]}`, with `"label": int32[b]` where the data have labels."""
-
-
-class UsageError(ValueError):
-    """What a user can mend: the message names the thing, what was wanted, what came, and the way out."""
 
 
 class Aux(NamedTuple):
