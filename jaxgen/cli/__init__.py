@@ -1,0 +1,111 @@
+"""The command line. This file imports nothing heavy: `jaxgen --help` answers before jax could be imported.
+
+Exit codes: 0 done; 1 the work failed (divergence, a fault of ours); 2 the command or its input is wrong; 130 and 143
+after Ctrl-C and SIGTERM, with a training run saved. Errors are one sentence on standard error; `--debug` adds the
+traceback. What a program would read is on standard output, as JSON with `--json`; progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from jaxgen import __version__
+from jaxgen.errors import UsageError, nearest
+
+COMMANDS = {
+    "train": ("train", "RECIPE [--knob value …]", "train a model; the same command again resumes"),
+    "sample": ("runs", "RUN", "draw images from a trained model"),
+    "evaluate": ("runs", "RUN", "score a split: nats and bits per dimension"),
+    "complete": ("runs", "RUN --images … --keep …", "fill in the missing part of images"),
+    "inspect": ("look", "RECIPE | RUN", "parameters, capabilities, cost of a step"),
+    "bench": ("look", "RECIPE", "compile time, speed, share of the peak, memory"),
+    "list": ("look", "", "the recipes at hand, with published and own figures"),
+    "data": ("data", "list | prepare | show", "what data there are, and how to get more"),
+}
+"""Each command's module in this package, its arguments, and what it does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    args = [arg for arg in args if arg != "--debug"]
+    try:
+        return _command(args)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    except KeyboardInterrupt:
+        return _fail("stopped.", 130, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say no more to it
+        return 141
+    except UsageError as error:
+        return _fail(str(error), 2, debug)
+    except OSError as error:
+        return _fail(_storage(error), 1, debug)
+    except Exception as error:
+        return _fail(_fault(error), 1, debug)
+
+
+def usage() -> str:
+    """The text of `jaxgen --help`."""
+    width = max(len(f"{name} {args}") for name, (_, args, _) in COMMANDS.items()) + 2
+    rows = "\n".join(f"  {f'{name} {args}':<{width}}{does}" for name, (_, args, does) in COMMANDS.items())
+    return f"""usage: jaxgen COMMAND …
+
+Deep generative models of images: trained, sampled, scored.
+
+{rows}
+
+`jaxgen COMMAND --help` lists a command's flags; `jaxgen train RECIPE --help` those of a recipe.
+  --debug    with any command: show the traceback of an error
+  --version  print the version
+
+Try: jaxgen list
+"""
+
+
+def _command(args: list[str]) -> int:
+    if not args:
+        sys.stderr.write(usage())
+        return 2
+    name, *rest = args
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"jaxgen {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name!r}.{nearest(name, COMMANDS)} Commands: {', '.join(COMMANDS)}.")
+    module = importlib.import_module(f"jaxgen.cli.{COMMANDS[name][0]}")
+    code = getattr(module, name if name != "list" else "listing")(rest)
+    sys.stdout.flush()
+    return code
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"jaxgen: {' '.join(message.split())}\n")
+    return code
+
+
+def _storage(error: OSError) -> str:
+    """What the operating system refused, and the way out where it is known."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full{where}: free some space and give the same command again; what was saved is kept."
+    return f"{error.strerror or error}{where}."
+
+
+def _fault(error: Exception) -> str:
+    """A failure that is not the user's mistake: a run that diverged says so itself, the rest is named."""
+    if type(error).__name__ == "Diverged":
+        return str(error)
+    return f"{type(error).__name__}: {error} (`--debug` shows where)."

@@ -1,0 +1,277 @@
+"""What a run tells while it runs: a progress bar, `metrics.jsonl`, TensorBoard, and sample grids as PNG.
+
+`metrics.jsonl` holds one JSON object per line: the step, the split ("train", "valid", "test"), seconds since this
+process began to train, and the metrics. A resumed run first drops what lies beyond the step that it resumes from, and
+a line that a kill tore, so that every step is there once. TensorBoard is told likewise to purge what lies beyond.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from jaxgen.images import bits_per_dim, grid, save_png
+from jaxgen.train import Outcome, Reporter
+
+PLAIN_EVERY = 10.0
+"""Seconds between two lines of progress where standard error is no terminal."""
+
+PICTURE_WIDTH = 480
+"""Pixels that a grid is at least wide; images smaller than that are enlarged by a whole factor."""
+
+
+class Report(Reporter):
+    """Reports a run into its folder and onto a stream. A context manager: leaving it closes what it opened.
+
+    `batch` images make a step; `shape` and `levels` are those of the model's images. `live` draws a progress bar;
+    otherwise lines are written, at most one every `PLAIN_EVERY` seconds beside evaluations and grids.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        batch: int,
+        shape: tuple[int, int, int],
+        levels: int,
+        stream: TextIO | None = None,
+        live: bool | None = None,
+    ):
+        self.folder, self._batch, self._shape, self._levels = Path(folder), batch, shape, levels
+        self.grid_path: Path | None = None
+        stream = sys.stderr if stream is None else stream
+        live = stream.isatty() if live is None else live
+        self._show: _Bar | _Lines = _Bar(stream) if live else _Lines(stream)
+        self._speed = _Speed()
+        self._log: TextIO | None = None
+        self._board: Any = None
+
+    def started(self, step: int, steps: int) -> None:
+        """Open the logs, cut at the step that the run goes on from."""
+        self._log = open_log(self.folder / "metrics.jsonl", step)
+        from tensorboardX import SummaryWriter
+
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._speed.mark(step)
+        self._show.started(step, steps)
+
+    def progress(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the training metrics of a step and move the bar."""
+        self._speed.mark(step)
+        rate = self._speed.rate
+        pace = {} if rate is None else {"steps_per_s": round(rate, 3), "images_per_s": round(rate * self._batch, 1)}
+        self._record(step, "train", {**metrics, **pace})
+        self._show.progress(step, {**_headline(metrics, self._shape), **pace})
+
+    def evaluated(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """Log the figures of a whole split."""
+        self._record(step, split, metrics)
+        self._show.line(f"step {step:,}  {split}  {text(_headline(metrics, self._shape))}")
+
+    def sampled(self, step: int, image: Any) -> None:
+        """Write the grid of samples, as PNG and to TensorBoard."""
+        self.grid_path = write_grid(image, self._levels, self.folder / "samples" / f"{step:08d}.png")
+        self._show.line(f"step {step:,}  samples  {self.grid_path}")
+        if self._board is not None:
+            self._board.add_image("samples", grid(image, self._levels), step, dataformats="HWC")
+
+    def finished(self, outcome: Outcome) -> None:
+        """Take the bar down."""
+        self._show.close()
+
+    def close(self) -> None:
+        """Flush and close the logs. May be called twice."""
+        self._show.close()
+        if self._log is not None:
+            self._log.close()
+        if self._board is not None:
+            self._board.close()
+        self._log = self._board = None
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.close()
+
+    def _record(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        if self._log is not None:
+            seconds = round(self._speed.elapsed, 3)
+            figures = {name: _number(value) for name, value in metrics.items()}
+            self._log.write(json.dumps({"step": step, "split": split, "seconds": seconds, **figures}) + "\n")
+            self._log.flush()
+        if self._board is not None:
+            for name, value in metrics.items():
+                self._board.add_scalar(f"{split}/{name}", value, step)
+
+
+def open_log(path: Path, step: int) -> TextIO:
+    """`metrics.jsonl` open for appending, without records beyond `step` and without torn lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        kept = [line for line, record in _records(path) if record["step"] <= step]
+        part = path.with_name(path.name + ".part")
+        part.write_text("".join(kept), encoding="utf-8")
+        part.replace(path)
+    return path.open("a", encoding="utf-8")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, in the order in which they were written; a torn line is left out."""
+    return [record for _, record in _records(Path(path))]
+
+
+def write_grid(image: Any, levels: int, path: Path, columns: int | None = None, enlarge: int | None = None) -> Path:
+    """Images `uint8[b,h,w,c]` as one PNG, enlarged by a whole factor to at least `PICTURE_WIDTH` unless told."""
+    page = grid(image, levels, columns)
+    return save_png(page, path, enlarge or max(1, math.ceil(PICTURE_WIDTH / page.shape[1])))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A whole JSON file or none."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def text(figures: Mapping[str, float]) -> str:
+    """Figures in one line, names as people say them."""
+    names = {"bits_per_dim": "bits/dim", "steps_per_s": "steps/s", "images_per_s": "images/s"}
+    return "  ".join(f"{names.get(name, name)} {_short(value)}" for name, value in figures.items())
+
+
+def _headline(metrics: Mapping[str, float], shape: tuple[int, int, int]) -> dict[str, float]:
+    """Of all metrics those worth a place in one line: losses, nats and bits/dim, which follows from nats."""
+    shown = {n: v for n, v in metrics.items() if n in ("loss", "nats", "bits_per_dim") or n.endswith("/loss")}
+    if "nats" in metrics and "bits_per_dim" not in metrics:
+        shown["bits_per_dim"] = bits_per_dim(metrics["nats"], shape)
+    return shown
+
+
+def _records(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith("\n") and isinstance(record, dict) and isinstance(record.get("step"), int):
+            found.append((line, record))
+    return found
+
+
+def _number(value: Any) -> float | int | bool | None:
+    """JSON knows no infinity and no NaN: null stands for them."""
+    if isinstance(value, bool | int):
+        return value
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _short(value: Any) -> str:
+    value = float(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+class _Speed:
+    """Steps per second over the last half minute; the first step, which compiles, is left out."""
+
+    def __init__(self) -> None:
+        self._marks: collections.deque[tuple[float, int]] = collections.deque()
+        self._began = time.perf_counter()
+        self._first = True
+
+    def mark(self, step: int) -> None:
+        if len(self._marks) == 1 and self._first:
+            self._marks.clear()
+            self._first = False
+        self._marks.append((time.perf_counter(), step))
+        while len(self._marks) > 2 and self._marks[-1][0] - self._marks[0][0] > 30:
+            self._marks.popleft()
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self._began
+
+    @property
+    def rate(self) -> float | None:
+        (t0, s0), (t1, s1) = self._marks[0], self._marks[-1]
+        return (s1 - s0) / (t1 - t0) if t1 > t0 else None
+
+
+class _Lines:
+    """Progress for files and pipes."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self._steps, self._last = stream, 0, -math.inf
+
+    def started(self, step: int, steps: int) -> None:
+        self._steps = steps
+        self.line(f"resuming at step {step:,} of {steps:,}" if step else f"training for {steps:,} steps")
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        now = time.perf_counter()
+        if now - self._last < PLAIN_EVERY and step < self._steps:
+            return
+        self._last = now
+        rate = figures.get("steps_per_s")
+        left = f"  {_clock((self._steps - step) / rate)} left" if rate and step < self._steps else ""
+        self.line(f"step {step:,}/{self._steps:,}  {text(figures)}{left}")
+
+    def line(self, message: str) -> None:
+        self._stream.write(message + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _Bar:
+    """Progress for a terminal: a bar with speed, loss, bits/dim and the time left."""
+
+    def __init__(self, stream: TextIO):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._console = Console(file=stream, highlight=False)
+        self._progress = Progress(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            transient=False,
+            expand=True,
+        )
+        self._task: Any = None
+        self._steps = 0
+
+    def started(self, step: int, steps: int) -> None:
+        if step:
+            self.line(f"resuming at step {step:,} of {steps:,}")
+        self._steps = steps
+        self._task = self._progress.add_task("", total=steps, completed=step, figures="compiling", left="")
+        self._progress.start()
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        rate = figures.get("steps_per_s")
+        left = _clock((self._steps - step) / rate) + " left" if rate else ""
+        self._progress.update(self._task, completed=step, figures=text(figures), left=left)
+
+    def line(self, message: str) -> None:
+        self._console.print(message, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
