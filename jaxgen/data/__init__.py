@@ -1,0 +1,26 @@
+"""Image data: descriptions that load checked uint8 arrays, and the transforms that run inside the compiled step."""
+
+from jaxgen.data.arrays import digits, idx, npz
+from jaxgen.data.base import Dataset, Source, Split, Transform
+from jaxgen.data.binarized import binarized_mnist
+from jaxgen.data.pictures import folder
+from jaxgen.data.prepared import tfds
+from jaxgen.data.spec import source
+from jaxgen.data.transforms import dynamic_binarization, flipped, requantised
+
+__all__ = [
+    "Dataset",
+    "Source",
+    "Split",
+    "Transform",
+    "binarized_mnist",
+    "digits",
+    "dynamic_binarization",
+    "flipped",
+    "folder",
+    "idx",
+    "npz",
+    "requantised",
+    "source",
+    "tfds",
+]

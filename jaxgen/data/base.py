@@ -1,0 +1,148 @@
+"""What a data set is here: uint8 images in splits, a protocol in one line, and a description that loads on demand.
+
+Everything that reads files ends in `finish`, which checks the arrays once and holds out a validation split where the
+source brings none: a seeded tenth of the training set, the same for every run and every machine. The test split is
+never touched by that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxgen.core import Batch, UsageError
+
+Transform = Callable[[Batch, Key[Array, ""], bool], Batch]
+"""`(batch, key, train) -> batch`, pure JAX: it runs inside the compiled step, and in evaluation with `train=False`."""
+
+SEED = 20160125
+"""Seeds every split made here. A constant, so that figures of different runs stand on the same images."""
+
+TENTH = "; validation: a seeded tenth of the training set"
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images `uint8[n,h,w,c]` and, where the data have them, labels `int32[n]`. Arrays may be memory-mapped."""
+
+    image: np.ndarray
+    label: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Checked splits. `levels` is what the model sees after `transform`; the arrays themselves may hold more."""
+
+    name: str
+    levels: int
+    train: Split
+    valid: Split
+    test: Split | None
+    protocol: str
+    transform: Transform | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of one image."""
+        h, w, c = self.train.image.shape[1:]
+        return h, w, c
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A description of a data set: nothing is read before `load()`, which raises `UsageError` for bad input."""
+
+    name: str
+    load: Callable[[], Dataset]
+
+
+def order(n: int, seed: int = SEED) -> np.ndarray:
+    """A permutation of n, from the raw stream of a counter-based generator: the same in every version of NumPy."""
+    return np.argsort(np.random.Philox(key=[seed, n]).random_raw(n), kind="stable")
+
+
+def held_out(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices (train, valid) of a seeded tenth of n examples held out, at least one."""
+    shuffled, tenth = order(n), max(1, n // 10)
+    return np.sort(shuffled[tenth:]), np.sort(shuffled[:tenth])
+
+
+def take(split: Split, index: np.ndarray) -> Split:
+    """The examples at `index`, copied."""
+    return Split(split.image[index], None if split.label is None else split.label[index])
+
+
+def finish(
+    name: str, splits: Mapping[str, Split], levels: int | None, protocol: str, where: Mapping[str, Any] | None = None
+) -> Dataset:
+    """A checked `Dataset` from the splits "train", "valid" and "test", of which only the first must be there.
+
+    `levels` None infers 2 for arrays of 0 and 1, else 256. `where` names the file of each split for the messages.
+    Raises `UsageError` for anything but uint8 images of one shape, values below `levels`, labels that fit.
+    """
+    where = {**dict.fromkeys(splits, name), **(where or {})}
+    if levels is not None and not 2 <= levels <= 256:
+        raise UsageError(f"{where['train']}: levels must be 2 to 256, got {levels}")
+    for key, split in splits.items():
+        _check_arrays(key, split, where[key])
+    train = splits["train"]
+    if levels is None:
+        levels = 2 if all(_below(split.image, 2) for split in splits.values()) else 256
+    for key, split in splits.items():
+        if split.image.shape[1:] != train.image.shape[1:]:
+            raise UsageError(
+                f"{where[key]}: images of one data set must have one shape, but {key} holds {split.image.shape[1:]} "
+                f"and train {train.image.shape[1:]}"
+            )
+        if levels < 256 and not _below(split.image, levels):
+            raise UsageError(
+                f"{where[key]}: wanted values 0 to {levels - 1} ({levels} levels), found {split.image.max()} in {key}"
+            )
+    if "valid" not in splits:
+        if len(train) < 2:
+            raise UsageError(f"{where['train']}: wanted at least 2 images to hold one out for validation, found 1")
+        keep, out = held_out(len(train))
+        splits = {**splits, "train": take(train, keep), "valid": take(train, out)}
+        protocol += TENTH
+    if "test" not in splits:
+        protocol += "; no test split"
+    return Dataset(name, levels, splits["train"], splits["valid"], splits.get("test"), protocol)
+
+
+def labels(array: Any, what: str) -> np.ndarray:
+    """Class labels as int32[n]. `what` names them in the message."""
+    array = np.asarray(array)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise UsageError(f"{what}: wanted integer labels [n], found {array.dtype}{list(array.shape)}")
+    return array.astype(np.int32)
+
+
+def _below(image: np.ndarray, levels: int) -> bool:
+    """Whether all values are below `levels`; reads no further than the first block that shows otherwise."""
+    return all(image[i : i + 1024].max() < levels for i in range(0, len(image), 1024))
+
+
+def _check_arrays(key: str, split: Split, where: Any) -> None:
+    image, label = split.image, split.label
+    if image.dtype != np.uint8:
+        raise UsageError(
+            f"{where}: {key} images must be uint8, found {image.dtype}. Round them to their levels and save those."
+        )
+    if image.ndim != 4 or image.shape[3] not in (1, 2, 3, 4):
+        raise UsageError(
+            f"{where}: {key} images must have shape [n, height, width, channels] with 1 to 4 channels, "
+            f"found {list(image.shape)}"
+        )
+    if image.size == 0:
+        raise UsageError(f"{where}: {key} is empty, found shape {list(image.shape)}")
+    if label is not None and label.shape != (len(image),):
+        raise UsageError(f"{where}: {key} has {len(image)} images but labels of shape {list(label.shape)}")

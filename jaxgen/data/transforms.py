@@ -1,0 +1,105 @@
+"""What happens to a batch inside the compiled step, and requantisation, which happens once on loading.
+
+Each function takes a `Source` and gives a new one; nothing is read until its `load()`. Draws come from the batch's
+key, one number per sub-pixel or image of the global batch, so that a run does not depend on the number of devices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxgen import images
+from jaxgen.core import Batch, UsageError
+from jaxgen.data.base import Dataset, Source, Split, Transform
+
+
+def dynamic_binarization(source: Source) -> Source:
+    """Binary images drawn anew at each use: a sub-pixel is 1 with its intensity (0 … 1) as probability.
+
+    Training and evaluation both draw with the key that they are given: the likelihood of this protocol is an
+    expectation over the draw.
+    """
+
+    def binarize(levels: int) -> Transform:
+        def transform(batch: Batch, key: Key[Array, ""], train: bool) -> Batch:
+            image = batch["image"]
+            uniform = jax.random.uniform(key, image.shape)
+            return {**batch, "image": (uniform * (levels - 1) < image).astype(jnp.uint8)}
+
+        return transform
+
+    def change(data: Dataset) -> Dataset:
+        return dataclasses.replace(
+            data,
+            levels=2,
+            transform=_then(data.transform, binarize(data.levels)),
+            protocol=f"{data.protocol}; dynamic binarisation, drawn at training and at evaluation",
+        )
+
+    return _changed(source, "dynamic", change)
+
+
+def flipped(source: Source) -> Source:
+    """Each training image is mirrored left to right with probability one half; evaluation sees it as it is."""
+
+    def flip(batch: Batch, key: Key[Array, ""], train: bool) -> Batch:
+        if not train:
+            return batch
+        image = batch["image"]
+        mirror = jax.random.bernoulli(key, 0.5, (image.shape[0], 1, 1, 1))
+        return {**batch, "image": jnp.where(mirror, image[:, :, ::-1], image)}
+
+    def change(data: Dataset) -> Dataset:
+        protocol = f"{data.protocol}; training images flipped left to right at random"
+        return dataclasses.replace(data, transform=_then(data.transform, flip), protocol=protocol)
+
+    return _changed(source, "flipped", change)
+
+
+def requantised(source: Source, levels: int) -> Source:
+    """Fewer levels, by equal bins (`images.requantise`), applied to the arrays on loading.
+
+    Raises `UsageError` for fewer than 2 or more than the data's levels, and after a transform that draws.
+    """
+
+    def change(data: Dataset) -> Dataset:
+        if not 2 <= levels <= data.levels:
+            raise UsageError(f"{data.name}: requantised wants 2 to {data.levels} levels, got {levels}")
+        if data.transform is not None:
+            raise UsageError(f"{data.name}: requantise before anything is drawn, as in flipped(requantised(source, 8))")
+        table = images.requantise(np.arange(data.levels), data.levels, levels)
+
+        def convert(split: Split) -> Split:
+            return Split(table[split.image], split.label)
+
+        return dataclasses.replace(
+            data,
+            levels=levels,
+            train=convert(data.train),
+            valid=convert(data.valid),
+            test=None if data.test is None else convert(data.test),
+            protocol=f"{data.protocol}; requantised to {levels} levels",
+        )
+
+    return _changed(source, f"{levels} levels", change)
+
+
+def _changed(source: Source, what: str, change: Callable[[Dataset], Dataset]) -> Source:
+    return Source(f"{source.name} ({what})", lambda: change(source.load()))
+
+
+def _then(first: Transform | None, second: Transform) -> Transform:
+    if first is None:
+        return second
+
+    def both(batch: Batch, key: Key[Array, ""], train: bool) -> Batch:
+        one, two = jax.random.split(key)
+        return second(first(batch, one, train), two, train)
+
+    return both
