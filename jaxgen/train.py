@@ -1,0 +1,401 @@
+"""Training: chunks of steps on the devices, and between them evaluation, samples and checkpoints.
+
+On accelerators a chunk of steps is one `lax.scan` in one program with the state donated; its metrics are read while
+the next one runs. On a CPU a dispatch is one step and one is in flight, because XLA-CPU runs gradient convolutions
+inside loops many times slower, and queued all-reduces of virtual devices starve each other until it aborts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+
+from jaxgen.checkpoint import Checkpoints
+from jaxgen.core import Batch, Density, Sampler, UsageError, Variables
+from jaxgen.data.base import Dataset
+from jaxgen.data.feed import Resident, Streamed, make_feed
+from jaxgen.evaluate import evaluate, split_arrays
+from jaxgen.mesh import AXIS, check_batch, make_mesh, on_cpu, replicated, sharded
+from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, named
+
+__all__ = ["Diverged", "Outcome", "Recipe", "Reporter", "TrainState", "averaged", "fit", "init_state", "make_step"]
+
+BEST = "bits_per_dim"
+
+
+class Diverged(ArithmeticError):
+    """A loss or gradient that is not finite. `step` counts from 0; checkpoints before it are whole and finite."""
+
+    def __init__(self, step: int, objective: str):
+        super().__init__(
+            f"objective '{objective}' gave a loss or gradient that is not finite at step {step}. "
+            "Lower the learning rate, clip the gradient, or look at the data."
+        )
+        self.step, self.objective = step, objective
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What `fit` reached. `metrics` are keyed "valid/nats", "test/bits_per_dim" and so on; `stopped` says that the
+    caller's stop flag ended the run, which can be resumed."""
+
+    state: TrainState
+    step: int
+    best_step: int | None
+    metrics: dict[str, float]
+    stopped: bool
+
+
+class Reporter:
+    """Told what happens during `fit`. Does nothing; override what you need. Called between dispatches: be quick."""
+
+    def started(self, step: int, steps: int) -> None:
+        """The run begins (or is resumed) at `step` and shall reach `steps`."""
+
+    def progress(self, step: int, metrics: dict[str, float]) -> None:
+        """After each dispatch, one late: `step` steps are done; means over the steps of the dispatch."""
+
+    def evaluated(self, step: int, split: str, metrics: dict[str, Any]) -> None:
+        """The "valid" or "test" split was scored."""
+
+    def sampled(self, step: int, image: np.ndarray) -> None:
+        """uint8[num,h,w,c] drawn from the model, with the same key each time."""
+
+    def saved(self, step: int) -> None:
+        """A checkpoint of this step is on its way to the disk."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """The run is over, or was stopped."""
+
+
+def never() -> bool:
+    """The stop flag of a run that is not to be stopped."""
+    return False
+
+
+def fit(
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: str | Path | None = None,
+    *,
+    mesh: Mesh | None = None,
+    reporter: Reporter | None = None,
+    stop: Callable[[], bool] = never,
+    resume: bool = True,
+    budget: int | None = None,
+) -> Outcome:
+    """Train a recipe's model on a data set, from where the checkpoints in `folder` left off.
+
+    A `Density` is judged by bits/dim on the validation split (with averaged parameters, where kept), which decides
+    the best checkpoint and early stopping; its test split is read once, at the end, with the best parameters.
+    `folder` None keeps nothing on disk. `stop` is asked after each dispatch: a true answer saves and returns.
+    `budget` is how many bytes of training data may lie on each device (default: a quarter of its memory).
+
+    Raises `UsageError` for what a user can mend, before anything is compiled or written, and for a disk that fails;
+    `Diverged` for a loss or gradient that is not finite, leaving the last good checkpoint.
+    """
+    mesh = make_mesh() if mesh is None else mesh
+    check(recipe, dataset, mesh)
+    with contextlib.ExitStack() as stack:
+        checkpoints = None
+        if folder is not None:
+            best = BEST if isinstance(recipe.model, Density) else None
+            checkpoints = stack.enter_context(Checkpoints(Path(folder) / "checkpoints", recipe.keep, best))
+            if checkpoints.steps and not resume:
+                raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
+        feed = make_feed(
+            split_arrays(dataset.train),
+            mesh,
+            seed=recipe.seed,
+            batch=recipe.batch,
+            replacement=recipe.replacement,
+            lanes=mesh.devices.size if recipe.parallel == "pmap" else None,
+            budget=budget,
+        )
+        stack.callback(feed.close)
+        return _Fit(recipe, dataset, mesh, feed, checkpoints, reporter or Reporter(), stop).run()
+
+
+def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
+    """Raises `UsageError` for a recipe that cannot be trained on this data set and mesh, naming the knob."""
+    model = recipe.model
+    if tuple(dataset.shape) != tuple(model.shape) or dataset.levels != model.levels:
+        raise UsageError(
+            f"{type(model).__name__} is made for images {tuple(model.shape)} with {model.levels} levels, but "
+            f"'{dataset.name}' has {tuple(dataset.shape)} with {dataset.levels}: change the model's shape and levels, "
+            "or the data."
+        )
+    check_batch(mesh, recipe.batch)
+    share = recipe.batch // mesh.devices.size
+    least = {"steps": 1, "accumulate": 1, "evaluate_every": 1, "save_every": 1, "keep": 1, "samples": 0}
+    for name, low in {**least, "chunk": 1, "patience": 1, "eval_batch": 1}.items():
+        value = getattr(recipe, name)
+        if value is not None and value < low:
+            raise UsageError(f"{name} must be at least {low}, got {value}.")
+    if share % recipe.accumulate:
+        raise UsageError(f"accumulate must divide the {share} images that each device takes, got {recipe.accumulate}.")
+    if not 0 <= recipe.ema < 1:
+        raise UsageError(f"ema must be at least 0 (none) and below 1, got {recipe.ema}.")
+    if recipe.clip is not None and recipe.clip <= 0:
+        raise UsageError(f"clip must be positive, or None for no clipping, got {recipe.clip}.")
+    if recipe.parallel not in ("jit", "pmap"):
+        raise UsageError(f"parallel must be 'jit' or 'pmap', got '{recipe.parallel}'.")
+    if recipe.patience is not None and not isinstance(model, Density):
+        raise UsageError(
+            f"patience needs a validation likelihood, which {type(model).__name__} has not: leave it None."
+        )
+    if not recipe.replacement and recipe.batch > len(dataset.train):
+        raise UsageError(
+            f"batch {recipe.batch} is larger than the {len(dataset.train)} training images: "
+            f"use batch {len(dataset.train)} or less, or replacement=True."
+        )
+
+
+class Programs:
+    """The compiled programs of a recipe on a mesh: `count` steps in one dispatch, the state donated."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, mesh: Mesh, feed: Resident | Streamed):
+        self.recipe, self.transform, self.mesh, self.feed = recipe, dataset.transform, mesh, feed
+        self.every = tuple(o.every for o in recipe.model.objectives())
+        self.cpu = on_cpu(mesh)
+        self.chunk = recipe.chunk or (1 if self.cpu else 100)
+        self.names: list[str] = []
+        self._made: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Any]:
+        """Dispatch `count` steps from `step`: the state after them and the metrics float32[count, …] by `names`,
+        behind which comes 1 where the run has a fault."""
+        item = self.feed.get(step, count)
+        # On a CPU an objective that rests is left out of the program: no gradient inside a conditional.
+        acting = tuple(step % e == 0 for e in self.every) if self.cpu and count == 1 else None
+        program = self._made.get((count, acting))
+        if program is None:
+            program = self._made[count, acting] = self._make(count, acting)
+        return program(state, self.feed.held, item)
+
+    def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
+        mapped = self.recipe.parallel == "pmap"
+        axis = AXIS if mapped else None
+        step = make_step(self.recipe, self.transform, axis, acting=acting, loops=not self.cpu)
+
+        def body(held: Any, state: TrainState, item: Any) -> tuple[TrainState, Any]:
+            batch = self.feed.pick(held, item)
+            if not mapped:
+                batch = lax.with_sharding_constraint(batch, sharded(self.mesh))
+            state, metrics = step(state, batch)
+            self.names = sorted(metrics)
+            fault = (state.fault >= 0).any().astype(jnp.float32)
+            return state, jnp.stack([*(metrics[name] for name in self.names), fault])
+
+        def program(state: TrainState, held: Any, items: Any) -> tuple[TrainState, Any]:
+            if count == 1:
+                state, row = body(held, state, jax.tree.map(lambda x: x[0], items))
+                return state, row[None]
+            return lax.scan(lambda state, item: body(held, state, item), state, items)
+
+        if mapped:
+            devices = list(self.mesh.devices.flat)
+            return jax.pmap(program, AXIS, in_axes=(None, None, 1), out_axes=None, devices=devices, donate_argnums=0)  # type: ignore[return-value]
+        everywhere = replicated(self.mesh)
+        return jax.jit(
+            program,
+            in_shardings=(everywhere, everywhere, sharded(self.mesh, 1)),
+            out_shardings=(everywhere, everywhere),
+            donate_argnums=0,
+        )
+
+
+class _Fit:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        mesh: Mesh,
+        feed: Resident | Streamed,
+        checkpoints: Checkpoints | None,
+        reporter: Reporter,
+        stop: Callable[[], bool],
+    ):
+        self.recipe, self.dataset, self.mesh, self.feed = recipe, dataset, mesh, feed
+        self.checkpoints, self.reporter, self.stop = checkpoints, reporter, stop
+        self.programs = Programs(recipe, dataset, mesh, feed)
+        self.root = jax.random.key(recipe.seed)
+        self.metrics: dict[str, float] = {}
+        self.best_step: int | None = None
+        self.best_score = math.inf
+        self.best_variables: Any = None
+        self._sampler: Any = None
+
+    def run(self) -> Outcome:
+        recipe = self.recipe
+        state, step = self._begin()
+        self.reporter.started(step, recipe.steps)
+        self.feed.expect(self._pieces(step))
+        pending: Any = None
+        stopped = False
+        while step < recipe.steps and not self._exhausted(step):
+            count = self._piece(step)
+            if pending is not None and self.programs.cpu:
+                pending = (pending[0], np.asarray(pending[1]))
+            state, rows = self.programs(state, step, count)
+            if pending is not None:
+                self._settle(state, *pending)
+            step += count
+            pending = (step, rows)
+            stopped = self._agreed(self.stop())
+            if stopped or self._due(step):
+                self._settle(state, *pending)
+                pending = None
+                self._between(state, step, stopped)
+            if stopped:
+                break
+        if not stopped:
+            self._test(state)
+        if self.checkpoints is not None:
+            self.checkpoints.wait()
+        outcome = Outcome(state, step, self.best_step, dict(self.metrics), stopped)
+        self.reporter.finished(outcome)
+        return outcome
+
+    def _begin(self) -> tuple[TrainState, int]:
+        """A fresh state or the last one saved, and its step."""
+        first = example(self.dataset, self.recipe.batch)
+        make = jax.jit(
+            lambda batch: init_state(self.recipe, batch, self.dataset.transform), out_shardings=replicated(self.mesh)
+        )
+        saved = self.checkpoints
+        if saved is None or saved.latest is None:
+            return make(first), 0
+        target = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(self.mesh)),
+            jax.eval_shape(make, first),
+        )
+        state = saved.restore(target)
+        scores = saved.scores
+        if saved.best is not None:
+            self.best_step, self.best_score = saved.best, scores[saved.best]
+        return state, saved.latest
+
+    def _piece(self, step: int) -> int:
+        """How many steps the dispatch at `step` takes: a chunk if one fits before the next boundary, else one."""
+        recipe = self.recipe
+        room = min(recipe.steps, *((step // n + 1) * n for n in (recipe.evaluate_every, recipe.save_every))) - step
+        return self.programs.chunk if self.programs.chunk <= room else 1
+
+    def _pieces(self, step: int) -> Iterator[tuple[int, int]]:
+        while step < self.recipe.steps:
+            count = self._piece(step)
+            yield step, count
+            step += count
+
+    def _due(self, step: int) -> bool:
+        recipe = self.recipe
+        return step == recipe.steps or step % recipe.evaluate_every == 0 or step % recipe.save_every == 0
+
+    def _exhausted(self, step: int) -> bool:
+        recipe = self.recipe
+        if recipe.patience is None or self.best_step is None:
+            return False
+        return step // recipe.evaluate_every - self.best_step // recipe.evaluate_every >= recipe.patience
+
+    def _agreed(self, wish: bool) -> bool:
+        """In many processes: whether any of them wishes to stop, the same answer in all."""
+        if jax.process_count() == 1:
+            return wish
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.process_allgather(np.asarray(wish)).any())
+
+    def _settle(self, state: TrainState, step: int, rows: Any) -> None:
+        """Read the metrics of a dispatch, waiting for it, and report them. Raises `Diverged`."""
+        rows = np.asarray(rows)
+        if rows[-1, -1]:
+            fault = np.asarray(state.fault)
+            first = min(range(len(fault)), key=lambda i: (fault[i] < 0, fault[i]))
+            raise Diverged(int(fault[first]), self.recipe.model.objectives()[first].name)
+        means = {}
+        for name, column in zip(self.programs.names, rows.T):
+            acted = column[~np.isnan(column)]
+            if len(acted):
+                means[name] = float(acted.mean())
+        self.reporter.progress(step, means)
+
+    def _between(self, state: TrainState, step: int, stopped: bool) -> None:
+        """What is due between two dispatches: evaluation, samples, a checkpoint."""
+        recipe = self.recipe
+        last = step == recipe.steps
+        score, better = {}, False
+        if last or step % recipe.evaluate_every == 0:
+            variables = averaged(state)
+            if isinstance(recipe.model, Density):
+                score = self._score(variables, "valid", step)
+                better = score[BEST] < self.best_score
+            self._sample(variables, step)
+        if better:
+            self.best_step, self.best_score = step, score[BEST]
+            if self.checkpoints is None:
+                self.best_variables = jax.device_get(averaged(state))
+        last = last or self._exhausted(step)
+        if self.checkpoints is not None and (better or last or stopped or step % recipe.save_every == 0):
+            self.checkpoints.save(step, state, {BEST: score[BEST]} if score else None)
+            self.reporter.saved(step)
+
+    def _score(self, variables: Variables, split: str, step: int) -> dict[str, Any]:
+        found = evaluate(
+            self.recipe.model,
+            variables,
+            getattr(self.dataset, split),
+            transform=self.dataset.transform,
+            mesh=self.mesh,
+            batch=self.recipe.eval_batch or self.recipe.batch,
+            key=named(self.root, "evaluate"),
+        )
+        self.metrics |= {f"{split}/{name}": found[name] for name in ("nats", "bits_per_dim")}
+        self.reporter.evaluated(step, split, found)
+        return found
+
+    def _sample(self, variables: Variables, step: int) -> None:
+        model, num = self.recipe.model, self.recipe.samples
+        if not isinstance(model, Sampler) or not num:
+            return
+        if self._sampler is None:
+            shared = num % self.mesh.devices.size == 0
+            where = sharded(self.mesh) if shared else replicated(self.mesh)
+            self._sampler = jax.jit(lambda variables, key: model.sample(variables, key, num), out_shardings=where)
+        image = self._sampler(variables, named(self.root, "sample"))
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            image = multihost_utils.process_allgather(image, tiled=True)
+        self.reporter.sampled(step, np.asarray(image))
+
+    def _test(self, state: TrainState) -> None:
+        """Read the test split, once, with the best parameters."""
+        if self.dataset.test is None or not isinstance(self.recipe.model, Density):
+            return
+        variables, step = averaged(state), int(state.step)
+        if self.best_step is not None and self.best_step != step:
+            step = self.best_step
+            if self.checkpoints is not None:
+                self.checkpoints.wait()
+                variables = averaged(self.checkpoints.restore(state, step))
+            else:
+                variables = jax.device_put(self.best_variables, replicated(self.mesh))
+        self._score(variables, "test", step)
+
+
+def example(dataset: Dataset, count: int) -> Batch:
+    """The first `count` training examples as a batch."""
+    return jax.tree.map(lambda x: x[:count], split_arrays(dataset.train))
