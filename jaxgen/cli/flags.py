@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -18,7 +19,11 @@ from jaxgen.knobs import type_name
 T = TypeVar("T")
 Positional = tyro.conf.Positional
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Print the result as JSON.")]
-Output = Annotated[str, tyro.conf.arg(aliases=["-o"])]
+
+
+def text(metavar: str, otherwise: str, *aliases: str) -> Any:
+    """The type of a flag whose empty default means something that only the command can say."""
+    return Annotated[str, tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {otherwise})", aliases=aliases)]
 
 
 def parse(kind: type[T], args: Sequence[str], prog: str, description: str | None = None) -> T:
@@ -44,23 +49,24 @@ def parse(kind: type[T], args: Sequence[str], prog: str, description: str | None
 
 
 def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipe.RecipeFile, T, dict[str, Any]]:
-    """A recipe, this command's own flags and the knobs that were set, from `RECIPE [--knob value …] [--flag …]`.
+    """A recipe, this command's own flags and all knobs, from `RECIPE [--knob value …] [--flag …]`.
 
-    `kind` has a positional field `recipe`. The recipe must come first: its signature says what the rest means.
+    The recipe must come first: its signature says what the rest means.
     """
-    if not args or args[0] in ("-h", "--help"):
-        parse(kind, args or [], prog)
-    if args[0].startswith("-"):
-        raise UsageError(f"the recipe comes first: `{prog} RECIPE {' '.join(args)}`; `jaxgen list` shows the recipes.")
+    if args and args[0] in ("-h", "--help"):
+        parse(kind, args, f"{prog} RECIPE [--knob value ...]")
+    if not args or args[0].startswith("-"):
+        rest = " ".join(["RECIPE", *args])
+        raise UsageError(f"the recipe comes first: `{prog} {rest}`; `jaxgen list` shows the recipes.")
     file = recipe.find(args[0])
-    knobs = dataclasses.make_dataclass("Knobs", [_field(knob) for knob in file.knobs.values()], frozen=True)
-    hidden = Annotated[knobs, tyro.conf.arg(name="")]
-    combined = dataclasses.make_dataclass(
-        kind.__name__, [("knobs", hidden, dataclasses.field(default_factory=knobs))], bases=(kind,), kw_only=True
-    )
-    found = parse(combined, args, f"{prog}", file.doc)
-    settings = {name: getattr(found.knobs, name) for name in file.knobs}  # type: ignore[attr-defined]
-    return file, found, settings
+    knobs = dataclasses.make_dataclass("Knobs", [_field(knob) for knob in file.knobs.values()])
+    both = dataclasses.make_dataclass("Both", [_nested("knobs", knobs), _nested("options", kind)])
+    found: Any = parse(both, args[1:], f"{prog} {args[0]}", file.doc or file.name)
+    return file, found.options, {name: getattr(found.knobs, name) for name in file.knobs}
+
+
+def _nested(name: str, kind: Any) -> tuple[str, Any, Any]:
+    return name, Annotated[kind, tyro.conf.arg(name="")], dataclasses.field(default_factory=kind)
 
 
 def _field(knob: Any) -> tuple[str, Any, Any]:
@@ -71,8 +77,8 @@ def _field(knob: Any) -> tuple[str, Any, Any]:
 def _fields(kind: Any) -> list[Any]:
     found = []
     for field in dataclasses.fields(kind):
-        inner = field.default_factory if field.name == "knobs" else None
-        found += _fields(inner) if inner is not None and dataclasses.is_dataclass(inner) else [field]
+        nested = dataclasses.is_dataclass(field.default_factory)
+        found += _fields(field.default_factory) if nested else [field]
     return found
 
 
@@ -101,8 +107,8 @@ def _sentence(box: str, kind: Any, args: Sequence[str], prog: str) -> str:
     flag = re.match(r"Error parsing (--[\w-]+)", said)
     field = next((f for f in _fields(kind) if flag and f"--{f.name.replace('_', '-')}" == flag[1]), None)
     if flag and field is not None and flag[1] in args:
-        given = args[list(args).index(flag[1]) + 1 :]
-        value = given[0] if given else ""
+        given = itertools.takewhile(lambda word: not word.startswith("--"), args[list(args).index(flag[1]) + 1 :])
+        value = " ".join(given)
         annotation = (
             getattr(field.type, "__origin__", field.type) if hasattr(field.type, "__metadata__") else field.type
         )

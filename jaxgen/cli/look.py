@@ -1,0 +1,209 @@
+"""`jaxgen list`, `inspect` and `bench`: what recipes there are, what a model holds and can do, what a step costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.cli import flags
+from jaxgen.errors import UsageError
+
+
+@dataclasses.dataclass(kw_only=True)
+class List:
+    """The recipes of ./experiments and those that come with jaxgen."""
+
+    json: flags.Json = False
+
+
+@dataclasses.dataclass(kw_only=True)
+class Bench:
+    """Measure a recipe's training step: compile time, ms per step, images/s, FLOPs, share of the peak, memory."""
+
+    json: flags.Json = False
+
+
+@dataclasses.dataclass(kw_only=True)
+class Inspect:
+    """What a model holds and can do, and what a training step costs. Give a recipe and its knobs, or a run's folder."""
+
+    depth: int = 2
+    """How deep the table of parameters goes."""
+    json: flags.Json = False
+
+
+def listing(args: Sequence[str]) -> int:
+    """Run `jaxgen list`; returns its exit code."""
+    options = flags.parse(List, args, "jaxgen list")
+    from jaxgen import recipe
+
+    rows = recipe.listing()
+    if options.json:
+        sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        return 0
+    if not rows:
+        raise UsageError("there are no recipes in ./experiments, and none came with this installation.")
+    names = ("name", "model", "data", "published", "ours")
+    table([[row.get(name, "") for name in names] for row in rows], names)
+    return 0
+
+
+def bench(args: Sequence[str]) -> int:
+    """Run `jaxgen bench`; returns its exit code."""
+    file, options, settings = flags.with_recipe(Bench, args, "jaxgen bench")
+    from jaxgen import mesh, recipe
+    from jaxgen.bench import bench as measure
+
+    made = recipe.build(file, settings)
+    mesh.prepare_cpu(made.batch)
+    found = measure(made, json=options.json)
+    if options.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    return 0
+
+
+def inspect(args: Sequence[str]) -> int:
+    """Run `jaxgen inspect`; returns its exit code."""
+    from jaxgen import recipe
+
+    if args and not args[0].startswith("-") and Path(args[0]).is_dir():
+        options = flags.parse(Inspect, args[1:], f"jaxgen inspect {args[0]}")
+        from jaxgen import run
+
+        record = run.read(args[0])
+        made = recipe.build(record.file, record.settings)
+    else:
+        file, options, settings = flags.with_recipe(Inspect, args, "jaxgen inspect")
+        made = recipe.build(file, settings)
+    if options.depth < 1:
+        raise UsageError(f"--depth must be at least 1, got {options.depth}.")
+    from jaxgen import mesh
+
+    mesh.prepare_cpu(made.batch)
+    found = _inspected(made, options.depth)
+    if options.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        _show(found)
+    return 0
+
+
+def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[str] = ()) -> None:
+    """Print rows as a table as wide as the terminal, or as wide as it needs where there is none."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    with console.capture() as capture:
+        console.print(shown)
+    sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+def _inspected(made: Any, depth: int) -> dict[str, Any]:
+    """All that `inspect` says, without starting a run."""
+    import jax
+    import jax.numpy as jnp
+
+    import jaxgen.models  # noqa: F401 (so that every model with a capability is known)
+    from jaxgen import core
+    from jaxgen.step import init_state
+
+    model = made.model
+    batch: dict[str, Any] = {
+        "image": jax.ShapeDtypeStruct((made.batch, *model.shape), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
+    }
+    state = jax.eval_shape(lambda batch: init_state(made, batch), batch)
+    params = jax.tree_util.tree_leaves_with_path(state.variables["params"])
+    modules: dict[str, dict[str, int]] = {}
+    for path, leaf in params:
+        entry = modules.setdefault("/".join(str(p.key) for p in path[:depth]), {"parameters": 0, "bytes": 0})
+        entry["parameters"] += math.prod(leaf.shape)
+        entry["bytes"] += math.prod(leaf.shape) * leaf.dtype.itemsize
+    can = core.capabilities(model)
+    lacks = {
+        c.__name__: model.lacks.get(c.__name__, f"{type(model).__name__} is no {c.__name__}")
+        for c in core.CAPABILITIES
+        if c.__name__ not in can
+    }
+    return {
+        "model": type(model).__name__,
+        "shape": list(model.shape),
+        "levels": model.levels,
+        "data": made.data.name,
+        "can": list(can),
+        "exact": model.exact if isinstance(model, core.Density) else None,
+        "lacks": lacks,
+        "models_with": {c.__name__: list(core.models_with(c)) for c in core.CAPABILITIES if c.__name__ in lacks},
+        "objectives": [{"name": o.name, "trains": list(o.trains), "every": o.every} for o in model.objectives()],
+        "modules": modules,
+        "parameters": sum(m["parameters"] for m in modules.values()),
+        "bytes": sum(m["bytes"] for m in modules.values()),
+        "step": _cost(made, state, batch),
+    }
+
+
+def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """What the compiler says of one training step on one device, as XLA counts: the body of a loop once."""
+    import jax
+
+    from jaxgen.mesh import make_mesh
+    from jaxgen.step import make_step
+
+    try:
+        transform = made.data.load().transform
+    except UsageError:
+        transform = None  # the data are not there: their transform is a small part of the cost
+    step = make_step(made, transform, loops=False)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    device = make_mesh().devices.flat[0]
+    return {
+        "batch": made.batch,
+        "device": f"one {device.platform} device",
+        "flops": cost.get("flops"),
+        "bytes_accessed": cost.get("bytes accessed"),
+        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+        "argument_bytes": getattr(memory, "argument_size_in_bytes", None),
+    }
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    size = "×".join(map(str, found["shape"]))
+    exact = {True: " (exact likelihood)", False: " (a bound of the likelihood)", None: ""}[found["exact"]]
+    lines = [f"{found['model']}: {size} images of {found['levels']} levels, on {found['data']}"]
+    lines.append(f"can       {', '.join(found['can']) or 'nothing but train'}{exact}")
+    for i, (name, why) in enumerate(found["lacks"].items()):
+        others = ", ".join(found["models_with"][name])
+        lines.append(
+            f"{'cannot' if i == 0 else '':<10}{name}: {why}{f' (models that can: {others})' if others else ''}"
+        )
+    for i, o in enumerate(found["objectives"]):
+        every = "" if o["every"] == 1 else f", every {o['every']} steps"
+        lines.append(f"{'trains' if i == 0 else '':<10}{', '.join(o['trains'])} by {o['name']}{every}")
+    step = found["step"]
+    parts = [f"{_unit(step['flops'], 'FLOP')}" if step["flops"] else ""]
+    parts += [f"{_unit(step['bytes_accessed'], 'B')} moved" if step["bytes_accessed"] else ""]
+    parts += [f"{_unit(step['temporary_bytes'], 'B')} of temporaries" if step["temporary_bytes"] is not None else ""]
+    cost = ", ".join(part for part in parts if part) or "not told by this backend"
+    lines.append(f"step      batch {step['batch']} on {step['device']}: {cost} (a loop's body counted once)")
+    sys.stdout.write("\n".join(lines) + "\n\n")
+    rows = [[name, f"{m['parameters']:,}", f"{m['bytes']:,}"] for name, m in found["modules"].items()]
+    rows.append(["all", f"{found['parameters']:,}", f"{found['bytes']:,}"])
+    table(rows, ("module", "parameters", "bytes"), right=("parameters", "bytes"))
+
+
+def _unit(value: float, unit: str) -> str:
+    power = max(0, min(4, int(math.log10(value) // 3))) if value >= 1 else 0
+    return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T'][power]}{unit}"

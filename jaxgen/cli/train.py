@@ -1,0 +1,198 @@
+"""`jaxgen train`: from a recipe and its knobs to a run folder, or on from where that folder left off."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jaxgen import __version__
+from jaxgen.cli import flags
+
+
+@dataclasses.dataclass(kw_only=True)
+class Train:
+    """Train a recipe: its path, or its name in `jaxgen list`. The same command again resumes.
+
+    Ctrl-C and SIGTERM save and stop. `jaxgen train RECIPE --help` shows the recipe's knobs.
+    """
+
+    run: flags.text("FOLDER", "runs/RECIPE and the knobs that were set") = ""  # type: ignore[valid-type]
+    """Folder of the run."""
+    fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Start over; a run that lies in the folder is moved aside."""
+    json: flags.Json = False
+
+
+def train(args: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    file, options, settings = flags.with_recipe(Train, args, "jaxgen train")
+    from jaxgen import mesh, recipe, run
+    from jaxgen.report import Report
+    from jaxgen.train import check, fit
+
+    folder = Path(options.run) if options.run else run.default_folder(file, settings)
+    run.check_folder(folder, file, settings, options.fresh)
+    done = None if options.fresh else _result(folder)
+    if done is not None:
+        sys.stderr.write(f"{folder} is complete; --fresh starts over.\n")
+        _tell(done, folder, options.json)
+        return 0
+    made = recipe.build(file, settings)
+    mesh.prepare_cpu(made.batch)
+    dataset = made.data.load()
+    devices = mesh.make_mesh()
+    check(made, dataset, devices)
+    about = _about(made, dataset, devices, ["train", *args])
+    run.open_folder(folder, file, settings, about, options.fresh)
+    _introduce(folder, about)
+    began = time.perf_counter()
+    with run.claimed(folder), _Interrupts() as stop:
+        with Report(folder, batch=made.batch, shape=made.model.shape, levels=made.model.levels) as report:
+            outcome = fit(made, dataset, folder, mesh=devices, reporter=report, stop=stop)
+            grid = report.grid_path
+        if outcome.stopped:
+            sys.stderr.write(f"stopped and saved at step {outcome.step:,}; the same command resumes.\n")
+            return stop.code
+        expected = file.expected if settings == file.defaults else {}
+        result = _conclude(made, dataset, outcome, grid, expected, time.perf_counter() - began)
+        run.write_json(folder / "result.json", result)
+    _tell(result, folder, options.json)
+    return 0
+
+
+class _Interrupts:
+    """While entered, Ctrl-C and SIGTERM set a flag that `fit` asks for; a second one is not held back."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self.code != 0
+
+    def __enter__(self) -> _Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._received) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _received(self, number: int, frame: Any) -> None:
+        if self.code:
+            raise KeyboardInterrupt
+        self.code = 128 + number
+        os.write(2, b"\nsaving and stopping ...\n")  # sys.stderr may be in the middle of a write
+
+
+def _about(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[str, Any]:
+    """What `run.json` says beside the recipe and its knobs."""
+    import jax
+
+    return {
+        "model": type(made.model).__name__,
+        "shape": list(made.model.shape),
+        "levels": made.model.levels,
+        "data": dataset.name,
+        "protocol": dataset.protocol,
+        "examples": {
+            s: len(getattr(dataset, s)) for s in ("train", "valid", "test") if getattr(dataset, s) is not None
+        },
+        "devices": f"{devices.devices.size} {devices.devices.flat[0].platform}",
+        "versions": {"jaxgen": __version__, "jax": jax.__version__, "python": sys.version.split()[0]},
+        "command": shlex.join(["jaxgen", *args]),
+        "folder": str(Path.cwd()),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _introduce(folder: Path, about: Mapping[str, Any]) -> None:
+    size, counts = "×".join(map(str, about["shape"])), about["examples"]
+    images = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    sys.stderr.write(
+        f"{about['model']} on {about['data']}: {size}, {about['levels']} levels; {images} images\n"
+        f"{about['protocol']}\n{folder} on {about['devices']} device(s)\n"
+    )
+
+
+def _conclude(
+    made: Any, dataset: Any, outcome: Any, grid: Path | None, expected: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """What was reached, as `result.json` holds it."""
+    from jaxgen.core import Density
+    from jaxgen.evaluate import baselines
+
+    result: dict[str, Any] = {
+        "step": outcome.step,
+        "best_step": outcome.best_step,
+        "metrics": outcome.metrics,
+        "grid": str(grid) if grid else None,
+        "seconds": round(seconds, 1),
+        "model": type(made.model).__name__,
+        "capabilities": _abilities(made.model),
+    }
+    if isinstance(made.model, Density):
+        result |= {"bound": not made.model.exact, "baselines": baselines(dataset)}
+    if expected:
+        result["expected"] = {name: list(bounds) for name, bounds in expected.items()}
+    return result
+
+
+def _abilities(model: Any) -> list[str]:
+    from jaxgen.core import capabilities
+
+    return list(capabilities(model))
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return None
+
+
+def _tell(result: Mapping[str, Any], folder: Path, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps({"run": str(folder), **result}) + "\n")
+        return
+    sys.stdout.write("".join(f"{name:<10}{text}\n" for name, text in _lines(result, folder)))
+
+
+def _lines(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    metrics, abilities = result["metrics"], result["capabilities"]
+    split = "test" if "test/nats" in metrics else "valid"
+    if f"{split}/nats" in metrics:
+        bits, nats = metrics[f"{split}/bits_per_dim"], metrics[f"{split}/nats"]
+        bound = " (an upper bound)" if result.get("bound") else ""
+        yield split, f"{bits:.4g} bits/dim, {nats:.5g} nats per image{bound}"
+        base = result["baselines"]
+        yield "", f"against {base['histogram']:.4g} of per-pixel histograms and {base['uniform']:.4g} of uniform pixels"
+    for name, (low, high) in result.get("expected", {}).items():
+        if name in metrics:
+            verdict = "as expected" if low <= metrics[name] <= high else "not what the recipe expects"
+            yield "", f"{name} {metrics[name]:.4g}: {verdict} ({low:g} to {high:g})"
+    best = f", best at {result['best_step']:,}" if result["best_step"] is not None else ""
+    yield "steps", f"{result['step']:,}{best}"
+    if result["grid"]:
+        yield "samples", result["grid"]
+    name = shlex.quote(str(folder))
+    following = [f"jaxgen sample {name}"] if "Sampler" in abilities else []
+    if "Completer" in abilities:
+        following.append(f"jaxgen complete {name} --keep top-half")
+    if "Density" in abilities:
+        following.append(f"jaxgen evaluate {name}")
+    following.append(f"jaxgen inspect {name}")
+    for i, command in enumerate(following):
+        yield "next" if i == 0 else "", command

@@ -1,0 +1,290 @@
+"""Run folders: what a run leaves behind, and how it is opened again.
+
+    run.json        recipe and knobs, model, data, versions, command
+    recipe/         the recipe's file and the local modules that it imports: the only code that is executed again
+    checkpoints/    the last few states and the best
+    metrics.jsonl   figures by step;  tensorboard/  the same;  samples/  grids by step
+    result.json     what was reached, once the run is complete
+
+A folder appears whole, by a rename. Nothing in it is a pickle; but loading a run executes its recipe: load only runs
+that you trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+
+import jaxgen.models  # noqa: F401 (so that messages can name every model that has a capability)
+from jaxgen import core, local, recipe
+from jaxgen.checkpoint import Checkpoints
+from jaxgen.errors import UsageError
+from jaxgen.evaluate import evaluate
+from jaxgen.mesh import make_mesh, replicated, sharded
+from jaxgen.report import write_json
+from jaxgen.train import BEST, averaged, init_state
+
+FORMAT = 1
+Images = UInt8[Array | np.ndarray, "b h w c"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What `run.json` says: the copied recipe, all its knobs, and about (versions, command, …)."""
+
+    folder: Path
+    file: recipe.RecipeFile
+    settings: dict[str, Any]
+    about: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model with its variables, ready to use. Functions are compiled once per shape of their arguments."""
+
+    folder: Path
+    recipe: Any
+    model: Any
+    variables: core.Variables
+    step: int
+    mesh: Any
+
+    @functools.cached_property
+    def dataset(self) -> Any:
+        """The data that the run was trained on, loaded on first use."""
+        return self.recipe.data.load()
+
+    def sample(self, num: int = 64, seed: int = 0) -> np.ndarray:
+        """`uint8[num,h,w,c]` drawn from the model; the same seed gives the same images."""
+        core.require(self.model, core.Sampler, "sample")
+        return np.asarray(self._sampler(num)(self.variables, jax.random.key(seed)))
+
+    def log_prob(self, image: Images, seed: int = 0) -> Float[np.ndarray, " b"]:
+        """Nats of each image; for a model with a bound, one draw of it by `seed`."""
+        core.require(self.model, core.Density, "score images")
+        return self._call(self._log_prob, image, jax.random.key(seed))
+
+    def complete(self, image: Images, given: Bool[Array | np.ndarray, "h w"], seed: int = 0) -> np.ndarray:
+        """`uint8[b,h,w,c]`: the images where `given`, drawn from the model elsewhere."""
+        core.require(self.model, core.Completer, "complete images")
+        return self._call(self._complete, image, jax.random.key(seed), jnp.asarray(given))
+
+    def encode(self, image: Images) -> Float[np.ndarray, "b d"]:
+        """The representation of each image."""
+        core.require(self.model, core.Encoder, "encode images")
+        return self._call(self._encode, image)
+
+    def reconstruct(self, image: Images) -> np.ndarray:
+        """`uint8[b,h,w,c]`: each image passed through its representation and back."""
+        core.require(self.model, core.Reconstructor, "reconstruct images")
+        return self._call(self._reconstruct, image)
+
+    def evaluate(self, split: str = "test", dataset: Any = None, batch: int = 100) -> dict[str, Any]:
+        """ "nats", "bits_per_dim", "count" and "bound" of a whole split of the run's data, or of another data set."""
+        core.require(self.model, core.Density, "be evaluated by likelihood")
+        dataset = self.dataset if dataset is None else dataset
+        if split not in ("train", "valid", "test") or getattr(dataset, split) is None:
+            there = ", ".join(s for s in ("train", "valid", "test") if getattr(dataset, s) is not None)
+            raise UsageError(f"{dataset.name} has no split {split!r}; it has {there}.")
+        self.check(dataset.shape, dataset.levels, dataset.name)
+        options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch}
+        return evaluate(self.model, self.variables, getattr(dataset, split), **options)
+
+    def check(self, shape: tuple[int, ...], levels: int, name: str) -> None:
+        """Raises `UsageError` unless images of this shape and these levels are the model's kind."""
+        if tuple(shape) != tuple(self.model.shape) or levels != self.model.levels:
+            made = f"{_size(self.model.shape)} images of {self.model.levels} levels"
+            raise UsageError(
+                f"the model of {self.folder} is made for {made}, but {name} has {_size(shape)} of {levels}: "
+                "give images of that size and those levels."
+            )
+
+    def _call(self, function: Callable[..., Any], image: Any, *rest: Any) -> np.ndarray:
+        image = np.asarray(image)
+        if image.ndim != 4 or image.shape[1:] != tuple(self.model.shape):
+            raise UsageError(f"wanted images [b, {_size(self.model.shape, ', ')}], got shape {list(image.shape)}.")
+        if image.size and int(image.max()) >= self.model.levels:
+            raise UsageError(f"wanted values below {self.model.levels}, got {int(image.max())}: requantise the images.")
+        where = sharded(self.mesh) if len(image) % self.mesh.devices.size == 0 else replicated(self.mesh)
+        return np.asarray(function(self.variables, jax.device_put(image, where), *rest))
+
+    @functools.cache  # noqa: B019 (a run holds its programs as long as it lives)
+    def _sampler(self, num: int) -> Callable[..., Any]:
+        where = sharded(self.mesh) if num % self.mesh.devices.size == 0 else replicated(self.mesh)
+        return jax.jit(lambda variables, key: self.model.sample(variables, key, num), out_shardings=where)
+
+    @functools.cached_property
+    def _log_prob(self) -> Callable[..., Any]:
+        return jax.jit(self.model.log_prob)
+
+    @functools.cached_property
+    def _complete(self) -> Callable[..., Any]:
+        return jax.jit(lambda variables, image, key, given: self.model.complete(variables, key, image, given))
+
+    @functools.cached_property
+    def _encode(self) -> Callable[..., Any]:
+        return jax.jit(self.model.encode)
+
+    @functools.cached_property
+    def _reconstruct(self) -> Callable[..., Any]:
+        return jax.jit(self.model.reconstruct)
+
+
+def load(folder: str | Path, step: int | Literal["best", "last"] = "best", ema: bool = True) -> Run:
+    """Open a run: its model, its variables (averaged, where it kept an average, unless `ema=False`), its functions.
+
+    "best" is the checkpoint with the best validation likelihood, the last where there is none. Executes the recipe
+    that lies in the folder and nothing else of it. Raises `UsageError` where the folder is no run, has no such
+    checkpoint, or has one of another model.
+    """
+    record = read(folder)
+    made = recipe.build(record.file, record.settings)
+    mesh = make_mesh()
+    # Shapes come from the model alone, so that a run can be opened where its data are not.
+    batch = {
+        "image": jax.ShapeDtypeStruct((made.batch, *made.model.shape), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
+    }
+    shapes = jax.eval_shape(lambda batch: init_state(made, batch), batch)
+    place = replicated(mesh)
+    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+    best = BEST if isinstance(made.model, core.Density) else None
+    with Checkpoints(record.folder / "checkpoints", made.keep, best, write=False) as checkpoints:
+        state = checkpoints.restore(target, None if step == "last" else step)
+    variables = averaged(state) if ema else state.variables
+    return Run(record.folder, made, made.model, variables, int(state.step), mesh)
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a run lies in the folder."""
+    return (Path(folder) / "run.json").is_file()
+
+
+def read(folder: str | Path) -> Record:
+    """What a run's folder says of it, without executing anything. Raises `UsageError` where it is no run's folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"there is no run {folder}: `jaxgen train RECIPE` makes one.")
+    if not is_run(folder):
+        raise UsageError(
+            f"{folder} is no run folder: it has no run.json; `jaxgen train RECIPE --run FOLDER` makes one."
+        )
+    try:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        path, settings = folder / "recipe" / about.pop("recipe"), about.pop("knobs")
+        form = about.pop("format")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{folder / 'run.json'} cannot be read as a run's record: {error!r}.") from error
+    if form != FORMAT:
+        raise UsageError(f"{folder} has run format {form}, this jaxgen reads {FORMAT}: use the version that wrote it.")
+    file = recipe.load_file(path, roots=(path.parent.resolve(),))
+    return Record(folder, file, file.settings(settings), about)
+
+
+def default_folder(file: recipe.RecipeFile, settings: Mapping[str, Any]) -> Path:
+    """`runs/NAME`, followed by the knobs that differ from their defaults: the same command finds the same folder."""
+    changed = [f"{k}={v}" for k, v in settings.items() if v != file.defaults[k]]
+    name = re.sub(r"[^\w.,=+-]+", "_", "-".join([file.name, *changed]))
+    if len(name) > 100:
+        name = name[:90] + "-" + hashlib.sha256("-".join(changed).encode()).hexdigest()[:8]
+    return Path("runs") / name
+
+
+def open_folder(
+    folder: Path, file: recipe.RecipeFile, settings: Mapping[str, Any], about: Mapping[str, Any], fresh: bool = False
+) -> bool:
+    """Make the folder of a run, or find that it holds this very run. Returns whether it was there.
+
+    With `fresh` an earlier run is moved aside, to the same name with a number. Raises `UsageError` where the folder
+    holds something else, saying what differs.
+    """
+    check_folder(folder, file, settings, fresh)
+    if is_run(folder) and not fresh:
+        return True
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for name, source in local.sources(file.path, file.roots).items():
+            copy = part / "recipe" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        record = {"format": FORMAT, "recipe": file.path.name, "knobs": dict(settings), **about}
+        write_json(part / "run.json", record)
+        if is_run(folder):
+            number = 1
+            while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+                number += 1
+            folder.rename(aside)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return False
+
+
+def check_folder(folder: Path, file: recipe.RecipeFile, settings: Mapping[str, Any], fresh: bool = False) -> None:
+    """Raises `UsageError` unless the folder is free, or holds a run of this recipe with these knobs (or of any, if
+    `fresh`)."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder for the run with --run.")
+    if not is_run(folder):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds something that is no run: give another folder with --run.")
+        return
+    if fresh:
+        return
+    found = differences(read(folder), file, settings)
+    if found:
+        raise UsageError(
+            f"{folder} holds another run: {'; '.join(found)}. Give the same recipe and knobs to resume it, another "
+            "--run folder, or --fresh to move it aside."
+        )
+
+
+def differences(record: Record, file: recipe.RecipeFile, settings: Mapping[str, Any]) -> list[str]:
+    """How a recipe with its knobs differs from what a run was started with; nothing where it is the same program."""
+    if record.file.name != file.name:
+        return [f"its recipe is {record.file.name}, not {file.name}"]
+    found = []
+    for knob in [*record.settings, *(k for k in settings if k not in record.settings)]:
+        there, here = record.settings.get(knob, "absent"), settings.get(knob, "absent")
+        if there != here:
+            found.append(f"{knob} is {there} there, {here} here")
+    then, now = (local.sources(f.path, f.roots) for f in (record.file, file))
+    for name in sorted(then.keys() | now.keys()):
+        if name not in then or name not in now or not local.same_code(then[name], now[name]):
+            found.append(f"{name} has changed")
+    return found
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in the folder. Raises `UsageError` where one does already."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process is training in {folder}: wait for it, or give another --run.") from None
+        yield
+
+
+def _size(shape: tuple[int, ...], join: str = "×") -> str:
+    return join.join(map(str, shape))
