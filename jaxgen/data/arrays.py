@@ -69,7 +69,7 @@ def idx(folder: str | os.PathLike[str]) -> Source:
                 label = None if label_file is None else labels(read_idx(label_file), str(label_file))
                 splits[key], where[key] = Split(image[..., None] if image.ndim == 3 else image, label), file
         if "train" not in splits:
-            found = _listing(root)
+            found = listing(root)
             raise UsageError(
                 f"{root}: wanted an IDX file train-images-idx3-ubyte or train-images-idx3-ubyte.gz, {found}"
             )
@@ -105,7 +105,7 @@ def read_idx(file: str | os.PathLike[str]) -> np.ndarray:
             ) from error
     if len(data) < 4 or data[:2] != b"\0\0" or not 1 <= data[3] <= 4:
         raise UsageError(
-            f"{file}: not an IDX file: wanted it to start with 00 00 08 and the rank, found {data[:4].hex(' ')}"
+            f"{file}: no IDX file: wanted it to start with 00 00 08 and the rank, found {data[:4].hex(' ')}"
         )
     if data[2] != 8:
         raise UsageError(f"{file}: wanted unsigned bytes (IDX type 08), found IDX type {data[2]:02x}")
@@ -150,12 +150,10 @@ def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a `.npz`, without pickle: what could run code is refused."""
-    if not path.is_file():
-        _read(path)
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path}: no .npz archive, or a truncated one; found {len(_read(path))} bytes")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise ValueError("it is a single array; save it with np.savez(..., images=array)")
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read as .npz of plain arrays: {error}") from error
@@ -169,9 +167,7 @@ def read_amat(path: Path, pixels: int = 784) -> np.ndarray:
     if len(bits) + blank != len(data):
         raise UsageError(f"{path}: wanted only 0, 1 and blanks, found {len(data) - len(bits) - blank} other bytes")
     if len(bits) == 0 or len(bits) % pixels:
-        raise UsageError(
-            f"{path}: wanted a multiple of {pixels} values, found {len(bits)}: truncated or not this format"
-        )
+        raise UsageError(f"{path}: truncated: wanted a multiple of {pixels} values, found {len(bits)}")
     return (bits - ord("0")).reshape(-1, pixels)
 
 
@@ -199,6 +195,7 @@ def _read(path: Path) -> bytes:
 
 
 def listing(root: Path, count: int = 5) -> str:
+    """What a folder holds, as the end of a sentence."""
     if not root.exists():
         return "but there is no such folder"
     if not root.is_dir():

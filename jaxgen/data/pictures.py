@@ -41,14 +41,14 @@ def folder(path: str | os.PathLike[str], crop: Size | str | None = None, resize:
     def load() -> Dataset:
         if not root.is_dir():
             raise UsageError(f"{root}: wanted a folder of pictures, {listing(root)}")
-        homes = {key: next((root / n for n in names if (root / n).is_dir()), None) for key, names in SPLITS.items()}
-        official = homes["train"] is not None
-        files = {key: pictures(home) for key, home in homes.items() if home} if official else {"train": pictures(root)}
+        homes = {key: root / name for key, names in SPLITS.items() for name in names if (root / name).is_dir()}
+        official = "train" in homes
+        homes = homes if official else {"train": root}
+        files = {key: pictures(home) for key, home in homes.items()}
         for key, found in files.items():
             if not found:
-                home = homes[key] if official else root
-                raise UsageError(f"{home}: no pictures ({', '.join(SUFFIXES)}) in this folder, {listing(home)}")
-        labels, classes = _classes(files, {key: homes[key] if official else root for key in files})
+                raise UsageError(f"{homes[key]}: no pictures ({', '.join(SUFFIXES)}) there, {listing(homes[key])}")
+        labels, classes = _classes(files, homes)
         if "valid" not in files and len(files["train"]) > 1:
             keep, out = held_out(len(files["train"]))
             names, numbers = np.array(files["train"], object), labels["train"]
@@ -98,11 +98,11 @@ def read_picture(file: Path, channels: int, crop: Any = None, resize: tuple[int,
     from PIL import Image
 
     try:
-        with Image.open(file) as picture:
+        with Image.open(file) as opened:
+            picture: Image.Image = opened
             if picture.mode.endswith(("A", "a")) or "transparency" in picture.info:
-                clear = picture.convert("RGBA")
-                white = Image.new("RGBA", clear.size, "white")
-                picture = Image.alpha_composite(white, clear)
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture.convert("RGBA"))
             picture = fitted(picture.convert("L" if channels == 1 else "RGB"), crop, resize, str(file))
             return np.asarray(picture, np.uint8).reshape(picture.height, picture.width, channels)
     except UsageError:
@@ -130,7 +130,8 @@ def _survey(files: list[Path], crop: Any, resize: tuple[int, int] | None) -> tup
     """Channels and size (h, w) that the pictures share, from their headers alone."""
     from PIL import Image
 
-    modes, first = set(), None
+    modes: set[str] = set()
+    first: tuple[Path, tuple[int, int]] | None = None
     for file in files:
         try:
             with Image.open(file) as picture:
@@ -148,6 +149,7 @@ def _survey(files: list[Path], crop: Any, resize: tuple[int, int] | None) -> tup
                 f"pictures differ in size: {first[0]} gives {first[1][0]}x{first[1][1]}, {file} {size[0]}x{size[1]} "
                 "(height x width). Ask for one size: crop=square,resize=32"
             )
+    assert first is not None
     return (1 if modes <= set(GRAY) else 3), first[1]
 
 

@@ -7,7 +7,9 @@ cache (`jaxgen.data.cache`); after that TFDS is not even imported.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -50,7 +52,7 @@ def tfds(
     if match is None:
         raise UsageError(f"tfds:{name}: wanted NAME, NAME/CONFIG or NAME:1.2.3, as in tfds:mnist:3.0.1")
     base, config, version = match.groups()
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = data_home(data_dir)
     crop_to, resize_to = crop if isinstance(crop, str) else pair(crop), pair(resize)
 
     def load() -> Dataset:
@@ -59,7 +61,8 @@ def tfds(
             raise UsageError(_missing(root, base, config, version, data_dir is not None))
 
         def fill(allocate: Allocate) -> None:
-            _decode(home, image, label, crop_to, resize_to, allocate)
+            with _quiet():
+                _decode(home, image, label, crop_to, resize_to, allocate)
 
         files = sorted(p for p in home.iterdir() if p.is_file())
         arrays = cached(f"{base}-{home.name}", [stamp(*files), image, label, crop_to, resize_to], fill)
@@ -74,6 +77,39 @@ def tfds(
         return finish(base, splits, None, protocol, dict.fromkeys(splits, home))
 
     return Source(f"tfds:{name}", load)
+
+
+def data_home(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Where TFDS keeps its data sets: the given folder, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def library() -> Any:
+    """The module `tensorflow_datasets`. Raises `UsageError` with the command that installs it."""
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise UsageError(
+            f"tensorflow-datasets cannot be imported ({error}): pip install tensorflow-datasets importlib_resources"
+        ) from error
+    return tensorflow_datasets
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TFDS's advice to install OpenCV, which comes as a warning."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _find(root: Path, base: str, config: str | None, version: str | None) -> Path | None:
@@ -101,7 +137,7 @@ def _missing(root: Path, base: str, config: str | None, version: str | None, cho
             f"tfds:{full} is not prepared in {root}. With {ORIGINALS[base]} in a folder, run: "
             f"jaxgen data prepare {base} --from FOLDER{into}"
         )
-    known = _library().list_builders(with_community_datasets=False)
+    known = library().list_builders(with_community_datasets=False)
     if base in known:
         into = f", data_dir={str(root)!r}" if chosen else ""
         return (
@@ -110,19 +146,9 @@ def _missing(root: Path, base: str, config: str | None, version: str | None, cho
             f"tfds.builder({full!r}{into}, file_format='array_record').download_and_prepare()\""
         )
     local = [p.name for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
-    near = difflib.get_close_matches(base.lower(), [*local, *known], 3, 0.5)
+    near = difflib.get_close_matches(base.lower(), {*local, *known}, 3, 0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     return f"tfds:{full}: TFDS knows no such data set, and none is prepared in {root}{hint}"
-
-
-def _library() -> Any:
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise UsageError(
-            f"tensorflow-datasets cannot be imported ({error}): pip install tensorflow-datasets importlib_resources"
-        ) from error
-    return tensorflow_datasets
 
 
 def _decode(home: Path, image: str | None, label: str | None, crop: Any, resize: Any, allocate: Allocate) -> None:
@@ -157,21 +183,21 @@ def _decode(home: Path, image: str | None, label: str | None, crop: Any, resize:
 
 def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, Sequence[Any]], str, str | None]:
     """Random-access sources by split, and the names of the image and label features."""
-    library = _library()
+    tfds_ = library()
     try:
-        builder = library.builder_from_directory(home)
+        builder = tfds_.builder_from_directory(home)
         names = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
         chosen = {split: next((n for n in among if n in builder.info.splits), None) for split, among in names.items()}
         sources = {split: builder.as_data_source(name) for split, name in chosen.items() if name is not None}
     except Exception as error:  # whatever TFDS meets in a damaged folder, or in one of another file format
         raise UsageError(
-            f"{home}: TFDS cannot read it at random access: {_first_line(error)} "
+            f"{home}: TFDS cannot read it at random access: {first_line(error)} "
             "If it holds TFRecords, prepare it into another folder with file_format='array_record'."
         ) from error
     if "train" not in sources:
         raise UsageError(f"{home}: wanted a split named train, found {', '.join(builder.info.splits) or 'none'}")
     features = dict(builder.info.features)
-    pictures = [key for key, f in features.items() if isinstance(f, library.features.Image)]
+    pictures = [key for key, f in features.items() if isinstance(f, tfds_.features.Image)]
     integers = [key for key, f in features.items() if f.shape == () and np.issubdtype(f.np_dtype, np.integer)]
     found = ", ".join(f"{key} ({type(f).__name__})" for key, f in features.items())
     if image is None and len(pictures) > 1 and "image" not in pictures:
@@ -194,7 +220,7 @@ def _blocks(home: Path, split: str, records: Any) -> Iterator[tuple[int, Sequenc
             examples = records.__getitems__(list(range(start, stop)))
         except Exception as error:  # record reader and picture decoders raise what they like
             raise UsageError(
-                f"{home}: examples {start} to {stop - 1} of {split} cannot be read: {_first_line(error)}"
+                f"{home}: examples {start} to {stop - 1} of {split} cannot be read: {first_line(error)}"
             ) from error
         yield start, examples
 
@@ -215,7 +241,3 @@ def _pixels(value: Any, what: str, crop: Any, resize: Any, shape: tuple[int, ...
             "Ask for one size: crop=square,resize=32"
         )
     return pixels
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

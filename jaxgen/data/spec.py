@@ -24,7 +24,7 @@ from jaxgen.data.arrays import digits, idx, idx_file, npz
 from jaxgen.data.base import Source
 from jaxgen.data.binarized import amat_files, binarized_mnist
 from jaxgen.data.pictures import folder
-from jaxgen.data.prepared import tfds
+from jaxgen.data.prepared import ORIGINALS, tfds
 
 
 def source(spec: str) -> Source:
@@ -104,9 +104,11 @@ def _guess(path: Path) -> str:
 
 def _unknown(spec: str, body: str) -> str:
     kind, colon, _ = body.partition(":")
-    names = [*KINDS, "digits"]
+    names = {name: f"{name}:" for name in KINDS} if colon else {name: f"tfds:{name}" for name in ORIGINALS}
+    if not colon:
+        names |= {"digits": "digits", "binarized_mnist": "binarized_mnist"}
     near = difflib.get_close_matches(kind, names, 1)
-    hint = f" Did you mean {near[0]}{':' if colon else ''}?" if near else ""
+    hint = f" Did you mean {names[near[0]]}?" if near else ""
     return (
         f"unknown data {spec!r}: no such name, and no such path.{hint} Known are digits, binarized_mnist, "
         f"{', '.join(form for form, *_ in KINDS.values())}, or an existing path."

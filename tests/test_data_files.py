@@ -1,0 +1,392 @@
+"""Arrays and pictures from files, and each way in which a file can be wrong."""
+
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgen.core import UsageError
+from jaxgen.data import binarized_mnist, folder, idx, npz, source
+from jaxgen.data.arrays import read_amat, read_idx
+from jaxgen.data.cache import cached
+from jaxgen.data.pictures import read_picture
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    path = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("JAXGEN_CACHE", str(path))
+    return path
+
+
+def idx_bytes(array: np.ndarray, kind: int = 8) -> bytes:
+    return bytes([0, 0, kind, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def idx_folder(root: Path, zipped: bool = True, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    image = RNG.integers(0, 256, (n + 5, 4, 3), dtype=np.uint8)
+    label = RNG.integers(0, 10, n + 5, dtype=np.uint8)
+    root.mkdir(exist_ok=True)
+    for name, rows in (("train", slice(0, n)), ("t10k", slice(n, None))):
+        for kind, array in (("images-idx3", image[rows]), ("labels-idx1", label[rows])):
+            data = idx_bytes(array)
+            file = root / f"{name}-{kind}-ubyte{'.gz' if zipped else ''}"
+            file.write_bytes(gzip.compress(data) if zipped else data)
+    return image, label
+
+
+# IDX
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_idx_folder_gives_official_split_with_labels(tmp_path, zipped):
+    image, label = idx_folder(tmp_path / "mnist", zipped)
+    data = source(str(tmp_path / "mnist")).load()  # a bare path is told by what lies there
+    assert (data.name, data.levels, data.shape) == ("mnist", 256, (4, 3, 1))
+    assert (len(data.train), len(data.valid), len(data.test)) == (18, 2, 5)
+    assert (data.test.image[..., 0] == image[20:]).all()
+    assert (data.test.label == label[20:]).all()
+    both = [(x.tobytes(), y) for s in (data.train, data.valid) for x, y in zip(s.image, s.label, strict=True)]
+    assert sorted(both) == sorted((x.tobytes(), y) for x, y in zip(image[:20], label[:20], strict=True))
+
+
+def test_idx_without_labels_or_test(tmp_path):
+    idx_folder(tmp_path)
+    for file in tmp_path.glob("*labels*"):
+        file.unlink()
+    (tmp_path / "t10k-images-idx3-ubyte.gz").unlink()
+    data = idx(tmp_path).load()
+    assert data.train.label is None
+    assert data.test is None
+    assert "no test split" in data.protocol
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no IDX file.*found "),
+        (b"GIF89a", "no IDX file.*found 47 49 46 38"),
+        (idx_bytes(np.zeros((3, 2, 2), np.uint8))[:-1], r"header states shape \[3, 2, 2\], so 28 bytes, found 27"),
+        (idx_bytes(np.zeros((3, 2, 2), np.uint8)) + b"x", "so 28 bytes, found 29"),
+        (idx_bytes(np.zeros((3, 2, 2), np.uint8))[:9], "truncated or damaged"),
+        (idx_bytes(np.zeros((3, 2, 2), np.float32), 0x0D), "unsigned bytes.*found IDX type 0d"),
+        (gzip.compress(idx_bytes(np.zeros((3, 2, 2), np.uint8)))[:-9], "gzip stream is truncated or damaged"),
+        (gzip.compress(idx_bytes(np.zeros((3, 2, 2), np.uint8)))[:8], "gzip stream is truncated or damaged"),
+    ],
+)
+def test_a_bad_idx_file_is_named(tmp_path, content, message):
+    file = tmp_path / "train-images-idx3-ubyte"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        idx(tmp_path).load()
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+def test_idx_labels_that_do_not_fit(tmp_path):
+    idx_folder(tmp_path, zipped=False)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(3, np.uint8)))
+    with pytest.raises(UsageError, match=r"train-images.*20 images but labels of shape \[3\]"):
+        idx(tmp_path).load()
+
+
+def test_idx_needs_its_files(tmp_path):
+    with pytest.raises(UsageError, match=r"train-images-idx3-ubyte.*found an empty folder"):
+        idx(tmp_path).load()
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(UsageError, match=r"found readme.txt"):
+        idx(tmp_path).load()
+    with pytest.raises(UsageError, match="this is a file"):
+        idx(tmp_path / "readme.txt").load()
+
+
+def test_read_idx_round_trip(tmp_path):
+    for shape in ((5,), (2, 3), (2, 3, 4), (1, 2, 3, 3)):
+        array = RNG.integers(0, 256, shape, dtype=np.uint8)
+        (tmp_path / "x").write_bytes(idx_bytes(array))
+        assert (read_idx(tmp_path / "x") == array).all()
+
+
+# npz
+
+
+def test_npz_with_splits_labels_and_levels(tmp_path):
+    x = RNG.integers(0, 4, (9, 2, 3, 3), dtype=np.uint8)
+    y = np.arange(9)
+    np.savez(tmp_path / "a.npz", train=x, train_label=y, valid=x[:4], valid_label=y[:4], test=x[:2], levels=4)
+    data = npz(tmp_path / "a.npz").load()
+    assert (data.levels, data.shape, len(data.train), len(data.valid), len(data.test)) == (4, (2, 3, 3), 9, 4, 2)
+    assert data.valid.label.tolist() == [0, 1, 2, 3]
+    assert data.test.label is None
+    assert data.protocol == "arrays of an .npz file"
+
+
+@pytest.mark.parametrize("names", [("images", "labels", None, None), ("x_train", "y_train", "x_test", "y_test")])
+def test_npz_by_other_names(tmp_path, names):
+    x, y = RNG.integers(0, 256, (30, 2, 3), dtype=np.uint8), np.arange(30)[:, None]
+    np.savez(tmp_path / "a.npz", **{n: a for n, a in zip(names, (x, y, x, y), strict=True) if n})
+    data = source(str(tmp_path / "a.npz")).load()
+    assert data.shape == (2, 3, 1)
+    assert (len(data.train), len(data.valid)) == (27, 3)
+    assert (data.train.image[..., 0] == x[data.train.label]).all()
+    assert (data.test is None) == (names[2] is None)
+
+
+def test_npz_of_packed_bits(tmp_path):
+    bits = RNG.integers(0, 2, (6, 28, 28, 1), dtype=np.uint8)
+    packed = np.packbits(bits.reshape(6, -1), axis=1)
+    np.savez(tmp_path / "b.npz", train=packed, valid=packed[:2], test=packed[:3])
+    data = npz(tmp_path / "b.npz").load()
+    assert data.levels == 2
+    assert (data.train.image == bits).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"picture": np.zeros((2, 2, 2, 1), np.uint8)}, r"named train or images, found picture uint8\[2, 2, 2, 1\]"),
+        ({"images": np.zeros((2, 2, 2, 1))}, "must be uint8, found float64"),
+        ({"images": np.zeros((0, 2, 2, 1), np.uint8)}, "train is empty"),
+        ({"images": np.zeros((2, 784), np.uint8)}, "array 'images': two axes are read as packed bits"),
+        ({"images": np.zeros((4, 2, 2, 1), np.uint8), "labels": np.zeros(4)}, "array 'labels': wanted integer labels"),
+        ({"images": np.array([None, {}])}, "Object arrays cannot be loaded"),
+        ({"images": np.full((4, 2, 2, 1), 9, np.uint8), "levels": np.array(4)}, "values 0 to 3"),
+    ],
+)
+def test_a_bad_npz_is_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(UsageError, match=message) as caught:
+        npz(tmp_path / "bad.npz").load()
+    assert str(caught.value).startswith(f"{tmp_path / 'bad.npz'}")
+
+
+def test_what_is_no_npz(tmp_path):
+    file = tmp_path / "x.npz"
+    with pytest.raises(UsageError, match="no such file"):
+        npz(file).load()
+    np.savez(file, images=RNG.integers(0, 256, (50, 9, 9, 1), dtype=np.uint8))
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(UsageError, match=r"x.npz: no .npz archive, or a truncated one; found 2000 bytes"):
+        npz(file).load()
+    (tmp_path / "x.csv").touch()
+    with pytest.raises(UsageError, match=r"wanted a folder or an .npz file, found a .csv file"):
+        source(str(tmp_path / "x.csv"))
+
+
+# Binarised MNIST
+
+
+def amat(bits: np.ndarray) -> str:
+    return "".join(" ".join(map(str, row)) + "\n" for row in bits)
+
+
+def test_binarized_mnist_reads_amat_and_packed_bits_alike(tmp_path):
+    bits = {s: RNG.integers(0, 2, (n, 784), dtype=np.uint8) for s, n in (("train", 6), ("valid", 3), ("test", 4))}
+    for split, rows in bits.items():
+        (tmp_path / f"binarized_mnist_{split}.amat").write_text(amat(rows))
+    (tmp_path / "npz").mkdir()
+    np.savez(tmp_path / "npz" / "binarized_mnist.npz", **{s: np.packbits(b, axis=1) for s, b in bits.items()})
+    for spec in (f"{tmp_path}", f"binarized_mnist:{tmp_path}/npz", f"{tmp_path}/npz/binarized_mnist.npz"):
+        data = source(spec).load()
+        assert (data.name, data.levels, data.shape) == ("binarized_mnist", 2, (28, 28, 1))
+        assert data.protocol == "static binarisation, NOT Larochelle's split: 6/3/4"
+        for split in ("train", "valid", "test"):
+            assert (getattr(data, split).image.reshape(-1, 784) == bits[split]).all()
+
+
+def test_amat_reads_any_blanks_and_refuses_the_rest(tmp_path):
+    file = tmp_path / "binarized_mnist_train.amat"
+    file.write_bytes(b"0 1 1 0\r\n1 1 0 0")
+    assert read_amat(file, 4).tolist() == [[0, 1, 1, 0], [1, 1, 0, 0]]
+    with pytest.raises(UsageError, match="truncated: wanted a multiple of 3 values, found 8"):
+        read_amat(file, 3)
+    file.write_bytes(b"0 1 2 0")
+    with pytest.raises(UsageError, match=r"train.amat: wanted only 0, 1 and blanks, found 1 other bytes"):
+        binarized_mnist(tmp_path).load()
+    file.write_bytes(b"")
+    with pytest.raises(UsageError, match="found 0"):
+        binarized_mnist(tmp_path).load()
+    file.write_text(amat(np.zeros((2, 784), int)))
+    with pytest.raises(UsageError, match=r"binarized_mnist_valid.amat: no such file"):
+        binarized_mnist(tmp_path).load()
+
+
+def test_binarized_mnist_elsewhere(tmp_path):
+    with pytest.raises(UsageError, match=r"no static binarised MNIST there; wanted binarized_mnist_train.amat"):
+        binarized_mnist(tmp_path).load()
+    np.savez(tmp_path / "x.npz", train=np.zeros((3, 2, 2, 1), np.uint8), valid=np.zeros((3, 2, 2, 1), np.uint8))
+    with pytest.raises(UsageError, match="wanted binary 28×28×1 images in train, valid and test"):
+        binarized_mnist(tmp_path / "x.npz").load()
+
+
+# Pictures
+
+
+def picture(file: Path, h: int = 4, w: int = 5, mode: str = "RGB", value: int | tuple[int, ...] = 7) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (w, h), value).save(file)
+    return file
+
+
+def test_folder_of_gray_pictures_keeps_every_pixel(tmp_path):
+    x = RNG.integers(0, 256, (20, 4, 5), dtype=np.uint8)
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / f"{i:03d}.png")
+    (tmp_path / "notes.txt").touch()
+    picture(tmp_path / ".hidden" / "a.png")
+    data = folder(tmp_path).load()
+    assert data.shape == (4, 5, 1)
+    assert (len(data.train), len(data.valid), data.test, data.train.label) == (18, 2, None, None)
+    both = [im.tobytes() for s in (data.train, data.valid) for im in s.image]
+    assert sorted(both) == sorted(im.tobytes() for im in x)
+
+
+def test_nested_folders_give_labels_in_alphabetical_order(tmp_path):
+    for c, name in enumerate(("cat", "dog", "emu")):
+        for i in range(10):
+            picture(tmp_path / name / f"{i}.png", value=(c, i, 0))
+    data = source(str(tmp_path)).load()
+    assert data.shape == (4, 5, 3)
+    assert (data.train.label == data.train.image[:, 0, 0, 0]).all()
+    assert (data.valid.label == data.valid.image[:, 0, 0, 0]).all()
+    assert "3 classes: cat, dog, emu" in data.protocol
+    picture(tmp_path / "stray.png")
+    assert folder(tmp_path).load().train.label is None
+
+
+def test_subfolders_can_state_the_split(tmp_path):
+    for part, n in (("train", 4), ("val", 2), ("test", 3)):
+        for i in range(n):
+            picture(tmp_path / part / "ab"[i % 2] / f"{i}.png", value=(i % 2, 0, 0))
+    data = folder(tmp_path).load()
+    assert (len(data.train), len(data.valid), len(data.test)) == (4, 2, 3)
+    assert "split by its subfolders" in data.protocol
+    assert "tenth" not in data.protocol
+    assert (data.test.label == data.test.image[:, 0, 0, 0]).all()
+
+
+def test_crop_is_centred_and_comes_before_resize(tmp_path):
+    x = RNG.integers(0, 256, (6, 10, 3), dtype=np.uint8)
+    Image.fromarray(x).save(tmp_path / "a.png")
+    Image.fromarray(x[::-1, ::-1].copy()).save(tmp_path / "b.png")
+    cropped = folder(tmp_path, crop=(4, 2)).load()
+    found = {s.image[0].tobytes() for s in (cropped.train, cropped.valid)}
+    assert found == {x[1:5, 4:6].tobytes(), x[::-1, ::-1][1:5, 4:6].tobytes()}
+    assert "cropped to 4x2" in cropped.protocol
+    assert folder(tmp_path, crop="square").load().shape == (6, 6, 3)
+    both = source(f"folder:{tmp_path},crop=square,resize=3x2").load()
+    assert both.shape == (3, 2, 3)
+    assert "cropped to square, resized to 3x2" in both.protocol
+    with pytest.raises(UsageError, match=r"a.png: 6x10 pixels are too few for crop=8x8"):
+        folder(tmp_path, crop=8).load()
+
+
+def test_resize_of_a_constant_picture_is_constant(tmp_path):
+    picture(tmp_path / "a.png", 40, 30, value=(9, 8, 7))
+    picture(tmp_path / "b.jpg", 16, 16, "L", 200)
+    data = folder(tmp_path, resize=8).load()
+    found = sorted(tuple(s.image.reshape(-1, 3)[0]) for s in (data.train, data.valid))
+    assert data.shape == (8, 8, 3)
+    assert found == [(9, 8, 7), (200, 200, 200)]
+
+
+def test_modes_and_transparency(tmp_path):
+    one = picture(tmp_path / "rgba.png", mode="RGBA", value=(10, 20, 30, 0))
+    assert (read_picture(one, 3) == 255).all()  # fully transparent: the white behind it
+    assert (read_picture(picture(tmp_path / "la.png", mode="LA", value=(50, 255)), 1) == 50).all()
+    assert (read_picture(picture(tmp_path / "bits.png", mode="1", value=1), 1) == 255).all()
+    palette = Image.new("P", (5, 4), 0)
+    palette.putpalette([200, 100, 50] * 256)
+    palette.save(tmp_path / "p.png")
+    assert (read_picture(tmp_path / "p.png", 3) == [200, 100, 50]).all()
+
+
+def test_bad_pictures_are_named(tmp_path):
+    with pytest.raises(UsageError, match=r"no pictures \(.png, .*\) there, found an empty folder"):
+        folder(tmp_path).load()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError, match=r"no pictures.*found notes.txt"):
+        folder(tmp_path).load()
+    with pytest.raises(UsageError, match="no such folder"):
+        folder(tmp_path / "none").load()
+    noise = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for name in "ab":
+        Image.fromarray(noise).save(tmp_path / f"{name}.png")
+    whole = (tmp_path / "b.png").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 0xFF
+    for content in (whole[: len(whole) // 2], b"no picture", b"", bytes(damaged)):
+        (tmp_path / "b.png").write_bytes(content)
+        with pytest.raises(UsageError, match=r"b\.png: cannot be decoded as a picture: ."):
+            folder(tmp_path).load()
+    Image.fromarray(noise[:, :40]).save(tmp_path / "b.png")
+    with pytest.raises(UsageError, match=r"differ in size: .*a.png gives 40x50, .*b.png 40x40.*crop=square,resize=32"):
+        folder(tmp_path).load()
+    Image.fromarray(noise[..., 0].astype(np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(UsageError, match=r"b.png: wanted 8 bits per channel, found picture mode I;16"):
+        folder(tmp_path).load()
+
+
+# The cache
+
+
+def test_second_load_decodes_nothing_and_a_changed_file_is_seen(tmp_path, monkeypatch, cache):
+    for i in range(10):
+        picture(tmp_path / f"{i}.png", value=(i, i, i))
+    first = folder(tmp_path).load()
+    assert isinstance(first.train.image, np.memmap)
+    monkeypatch.setattr("jaxgen.data.pictures.read_picture", None)  # would fail if it were called
+    again = folder(tmp_path).load()
+    assert (again.train.image == first.train.image).all()
+    monkeypatch.undo()
+    monkeypatch.setenv("JAXGEN_CACHE", str(cache))
+    picture(tmp_path / "3.png", value=(99, 99, 99))
+    os.utime(tmp_path / "3.png", ns=(1, 1))
+    changed = folder(tmp_path).load()
+    assert 99 in changed.train.image or 99 in changed.valid.image
+    assert len(list((cache / "data").iterdir())) == 2
+
+
+def fill(allocate):
+    allocate("a", (3, 2), np.uint8)[:] = 5
+    allocate("b", (4,), np.int32)[:] = np.arange(4)
+
+
+def test_a_full_disk_leaves_the_arrays_in_memory(monkeypatch, cache):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.warns(UserWarning, match=r"stay in memory.*No space left"):
+        arrays = cached("x", [1], fill)
+    assert arrays["a"].tolist() == [[5, 5]] * 3
+    assert list((cache / "data").iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setenv("JAXGEN_CACHE", str(cache))
+    mapped = cached("x", [1], fill)
+    assert isinstance(mapped["b"], np.memmap)
+    assert mapped["b"].tolist() == [0, 1, 2, 3]
+
+
+def test_two_processes_may_write_the_same_entry(cache):
+    def fill_while_another_finishes(allocate):
+        cached("x", [2], fill)
+        fill(allocate)
+
+    assert cached("x", [2], fill_while_another_finishes)["b"].tolist() == [0, 1, 2, 3]
+    assert len(list((cache / "data").iterdir())) == 1
+
+
+def test_a_failed_decoding_leaves_nothing_behind(cache):
+    def fail(allocate):
+        fill(allocate)
+        raise UsageError("bad file")
+
+    with pytest.raises(UsageError, match="bad file"):
+        cached("x", [3], fail)
+    assert list((cache / "data").iterdir()) == []
