@@ -58,12 +58,12 @@ def bench(args: Sequence[str]) -> int:
     file, options, settings = flags.with_recipe(Bench, args, "jaxgen bench")
     from jaxgen import mesh, recipe
     from jaxgen.bench import bench as measure
+    from jaxgen.bench import describe
 
     made = recipe.build(file, settings)
     mesh.prepare_cpu(made.batch)
-    found = measure(made, json=options.json)
-    if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+    found = measure(made)
+    sys.stdout.write(json.dumps(found) + "\n" if options.json else describe(found))
     return 0
 
 
