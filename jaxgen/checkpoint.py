@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from jaxgen.core import UsageError
+from jaxgen.core import UsageError, Variables
+from jaxgen.mesh import make_mesh, replicated
 
 _SLACK = 1 << 20
 _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO)
@@ -37,7 +39,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int = 2, best: str | None = None, *, write: bool = True):
-        self.folder, self._best = Path(folder).absolute(), best
+        self.folder, self._best, self._write = Path(folder).absolute(), best, write
         if not write and not self.folder.is_dir():
             raise UsageError(f"no checkpoints at {self.folder}: the run has saved none yet, or this is no run folder.")
         policies = ocp.training.preservation_policies
@@ -56,6 +58,7 @@ class Checkpoints:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(self.folder, os.W_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.folder))
+            logging.getLogger("absl").addFilter(_raised_anyway)
             self._orbax = ocp.training.Checkpointer(
                 str(self.folder),
                 preservation_policy=policies.AnyPreservationPolicy(kept),
@@ -95,9 +98,36 @@ class Checkpoints:
         found = self._find(step)
         with self._explained(f"read step {found}"):
             metadata = self._orbax.checkpointables_metadata(found).metadata
-            _check(metadata["state"], target, f"{self.folder.name}/{found} in {self.folder.parent}")
+            _check(metadata["state"], target, str(self.folder / str(found)))
             wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
             return self._orbax.load_checkpointables(found, {"state": wanted})["state"]
+
+    def variables(
+        self, step: int | str | None = None, *, averaged: bool = True, sharding: jax.sharding.Sharding | None = None
+    ) -> Variables:
+        """The model's variables saved by training at `step` (as in `restore`), and nothing else.
+
+        `averaged` puts the averaged parameters in place of the last ones, where the run kept them. Shapes and dtypes
+        are those of the checkpoint; `sharding` says where the leaves lie (default: whole on every device).
+        """
+        found = self._find(step)
+        sharding = replicated(make_mesh()) if sharding is None else sharding
+        with self._explained(f"read step {found}"):
+            saved = self._orbax.checkpointables_metadata(found).metadata["state"]
+            if not isinstance(saved, Mapping) or "variables" not in saved:
+                raise UsageError(f"checkpoint {found} at {self.folder} holds no variables of a training run.")
+            wanted = {
+                name: jax.tree.map(
+                    lambda x, load=name in ("variables", "ema"): (
+                        jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) if load else ocp.PLACEHOLDER
+                    ),
+                    tree,
+                )
+                for name, tree in saved.items()
+            }
+            state = self._orbax.load_checkpointables(found, {"state": wanted})["state"]
+        ema = state.get("ema") if averaged else None
+        return state["variables"] if ema is None else {**state["variables"], "params": ema}
 
     def meta(self, step: int | str | None = None) -> Any:
         """What was saved as `meta` beside that step."""
@@ -130,8 +160,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for the save under way and release the folder. Without this an unfinished save is lost."""
-        with self._explained("finish the save"):
-            self._orbax.close()
+        try:
+            with self._explained("finish the save"):
+                self._orbax.close()
+        finally:
+            logging.getLogger("absl").removeFilter(_raised_anyway)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -142,7 +175,7 @@ class Checkpoints:
             return
         # The error that is on its way says more than what a broken save would add to it.
         with contextlib.suppress(Exception):
-            self._orbax.close()
+            self.close()
 
     def _find(self, step: int | str | None) -> int:
         steps = self.steps
@@ -167,6 +200,9 @@ class Checkpoints:
             reason = _storage_reason(error)
             if reason is None:
                 raise
+            if self._write:
+                for part in self.folder.glob("*.orbax-checkpoint-tmp"):
+                    shutil.rmtree(part, ignore_errors=True)
             whole = (
                 sorted(int(p.name) for p in self.folder.glob("*") if p.name.isdigit()) if self.folder.is_dir() else []
             )
@@ -174,6 +210,11 @@ class Checkpoints:
             raise UsageError(
                 f"cannot {doing} at {self.folder}: {reason}. Make room there or choose another folder; {kept}."
             ) from error
+
+
+def _raised_anyway(record: logging.LogRecord) -> bool:
+    """Keeps off stderr the tracebacks that Orbax logs for a save in the background and raises later as well."""
+    return not (record.exc_info and "orbax" in record.pathname)
 
 
 def _storage_reason(error: BaseException | None) -> str | None:
@@ -188,7 +229,7 @@ def _storage_reason(error: BaseException | None) -> str | None:
         if isinstance(e, OSError) and e.errno in _STORAGE:
             return str(e.strerror)
         for code in _STORAGE:  # tensorstore reports what the system said as text
-            if f"[OS error {code}:" in str(e) or os.strerror(code) in str(e):
+            if os.strerror(code) in str(e):
                 return os.strerror(code)
         todo += [e.__cause__, e.__context__, *getattr(e, "exceptions", ())]
     return None

@@ -1,4 +1,4 @@
-"""Stand-ins for models, written without a net library: small enough to train in a test, with all that an engine meets."""
+"""Stand-ins for models, without a net library: trained in a moment, with all that an engine meets."""
 
 import dataclasses
 
@@ -70,7 +70,7 @@ class Noisy(Table):
 
     def init(self, key, batch):
         first, second, third = jax.random.split(key, 3)
-        h, w, c = self.shape
+        c = self.shape[2]
         return {
             "params": {
                 "table": super().init(first, batch)["params"]["table"],
