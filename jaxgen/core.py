@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
@@ -82,7 +83,11 @@ class Density(Model):
 
     @abc.abstractmethod
     def log_prob(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""], condition: Any = None
+        self,
+        variables: Variables,
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        key: Key[Array, ""],
+        condition: Any = None,
     ) -> Float[Array, " b"]:
         """Nats of each image. `key` is used by bounds that draw; exact likelihoods ignore it."""
 
@@ -97,22 +102,26 @@ class Autoregressive(Density):
         """Logits of every sub-pixel given those before it. `x` is the image as floats, 0 to 1 (`images.to_float`)."""
 
     @abc.abstractmethod
-    def context(self) -> Bool[Any, "h w c h2 w2 c2"]:
+    def context(self) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """What each sub-pixel's logits (first three axes) can see (last three): the declared context, as numpy."""
 
     def log_pmf(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], condition: Any = None
+        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], condition: Any = None
     ) -> Float[Array, "b h w c levels"]:
         """Log-probabilities (nats) of each value of every sub-pixel given those before it."""
-        x = image.astype(jnp.float32) / (self.levels - 1)
+        x = jnp.asarray(image, jnp.float32) / (self.levels - 1)
         return jax.nn.log_softmax(self.logits(variables, x, condition).astype(jnp.float32))
 
     def log_prob(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""], condition: Any = None
+        self,
+        variables: Variables,
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        key: Key[Array, ""],
+        condition: Any = None,
     ) -> Float[Array, " b"]:
         """Nats of each image: the sum of the log-probabilities of its sub-pixels. Draws nothing."""
         log_pmf = self.log_pmf(variables, image, condition)
-        chosen = jnp.take_along_axis(log_pmf, image[..., None].astype(jnp.int32), axis=-1)
+        chosen = jnp.take_along_axis(log_pmf, jnp.asarray(image, jnp.int32)[..., None], axis=-1)
         return chosen.sum(axis=(1, 2, 3, 4))
 
 
@@ -122,7 +131,7 @@ class Sampler(Model):
     @abc.abstractmethod
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array, "num h w c"]:
+    ) -> UInt8[Array | np.ndarray, "num h w c"]:
         """`num` independent images; the same key gives the same images."""
 
 
@@ -134,10 +143,10 @@ class Completer(Model):
         self,
         variables: Variables,
         key: Key[Array, ""],
-        image: UInt8[Array, "b h w c"],
-        given: Bool[Array, "h w"],
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        given: Bool[Array | np.ndarray, "h w"],
         condition: Any = None,
-    ) -> UInt8[Array, "b h w c"]:
+    ) -> UInt8[Array | np.ndarray, "b h w c"]:
         """Images equal to `image` where `given`, drawn from the model elsewhere."""
 
 
@@ -145,7 +154,7 @@ class Encoder(Model):
     """Maps an image to a vector."""
 
     @abc.abstractmethod
-    def encode(self, variables: Variables, image: UInt8[Array, "b h w c"]) -> Float[Array, "b d"]:
+    def encode(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> Float[Array, "b d"]:
         """The representation of each image: for a VAE its posterior mean."""
 
 
@@ -153,7 +162,7 @@ class Reconstructor(Model):
     """Passes an image through its representation and back."""
 
     @abc.abstractmethod
-    def reconstruct(self, variables: Variables, image: UInt8[Array, "b h w c"]) -> UInt8[Array, "b h w c"]:
+    def reconstruct(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> UInt8[Array, "b h w c"]:
         """Each image as the model gives it back from its representation, without draws."""
 
 

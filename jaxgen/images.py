@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 
-def to_float(image: UInt8[Array, "*shape"], levels: int) -> Float[Array, "*shape"]:
+def to_float(image: UInt8[Array | np.ndarray, "*shape"], levels: int) -> Float[Array, "*shape"]:
     """Values 0 … levels−1 as 0 … 1 in float32."""
-    return image.astype(jnp.float32) / (levels - 1)
+    return jnp.asarray(image, jnp.float32) / (levels - 1)
 
 
-def from_float(x: Float[Array, "*shape"], levels: int) -> UInt8[Array, "*shape"]:
+def from_float(x: Float[Array, "*shape"], levels: int) -> UInt8[Array | np.ndarray, "*shape"]:
     """0 … 1 rounded to the nearest of the values 0 … levels−1, clipped to that range."""
     return jnp.clip(jnp.round(x * (levels - 1)), 0, levels - 1).astype(jnp.uint8)
 

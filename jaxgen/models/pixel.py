@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
-from jaxgen.core import Aux, Autoregressive, Batch, Completer, Objective, Sampler, UsageError, Variables
+from jaxgen.core import Autoregressive, Aux, Batch, Completer, Objective, Sampler, UsageError, Variables
 from jaxgen.distributions import categorical_log_prob
 from jaxgen.images import bits_per_dim, to_float
 from jaxgen.nn.pixel import PixelNet
@@ -108,7 +108,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
 
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array, "num h w c"]:
+    ) -> UInt8[Array | np.ndarray, "num h w c"]:
         """`num` images, one full pass of the network for each sub-pixel."""
         h, w, c = self.shape
         return self.complete(variables, key, jnp.zeros((num, h, w, c), jnp.uint8), jnp.zeros((h, w), bool), condition)
@@ -117,10 +117,10 @@ class PixelModel(Autoregressive, Sampler, Completer):
         self,
         variables: Variables,
         key: Key[Array, ""],
-        image: UInt8[Array, "b h w c"],
-        given: Bool[Array, "h w"],
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        given: Bool[Array | np.ndarray, "h w"],
         condition: Any = None,
-    ) -> UInt8[Array, "b h w c"]:
+    ) -> UInt8[Array | np.ndarray, "b h w c"]:
         """Images equal to `image` where `given`, drawn in raster order elsewhere.
 
         A draw from the model's conditional distribution where the given pixels come first in raster order;
@@ -128,6 +128,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
         """
         self._unconditional(condition)
         h, w, c = self.shape
+        image, given = jnp.asarray(image), jnp.asarray(given)
 
         def step(image: Array, i: Array) -> tuple[Array, None]:
             row, column, channel = i // (w * c), i // c % w, i % c

@@ -155,21 +155,21 @@ def row_lstm(
     return h[:, 0].transpose(1, 0, 2, 3)
 
 
-def skew(x: Float[Array, "*s h w d"]) -> Float[Array, "*s h t d"]:
+def skew(x: Float[Array | np.ndarray, "*s h w d"]) -> Float[Array, "*s h t d"]:
     """Row r moved r columns to the right, so that diagonals become columns; t = w+h−1. Zeros where nothing was."""
     *s, h, w, d = x.shape
     x = jnp.pad(x, [(0, 0)] * (len(s) + 1) + [(0, h), (0, 0)]).reshape(*s, h * (w + h), d)
     return x[..., : h * (w + h - 1), :].reshape(*s, h, w + h - 1, d)
 
 
-def unskew(x: Float[Array, "*s h t d"]) -> Float[Array, "*s h w d"]:
+def unskew(x: Float[Array | np.ndarray, "*s h t d"]) -> Float[Array | np.ndarray, "*s h w d"]:
     """The inverse of `skew`: row r moved r columns to the left, the first w = t−h+1 columns kept."""
     *s, h, t, d = x.shape
     x = jnp.pad(x.reshape(*s, h * t, d), [(0, 0)] * len(s) + [(0, h), (0, 0)])
     return x.reshape(*s, h, t + 1, d)[..., : t - h + 1, :]
 
 
-def shift_down(x: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
+def shift_down(x: Float[Array | np.ndarray, "b h w d"]) -> Float[Array, "b h w d"]:
     """Each row takes the row above it; row 0 becomes zeros."""
     return jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
 
