@@ -132,7 +132,7 @@ def _missing(root: Path, base: str, config: str | None, version: str | None, cho
     if there:
         return f"tfds:{full} is not prepared in {root}; prepared there: {', '.join(there)}"
     if base in ORIGINALS:
-        into = f" --data-dir {root}" if chosen else ""
+        into = f" --to {root}" if chosen else ""
         return (
             f"tfds:{full} is not prepared in {root}. With {ORIGINALS[base]} in a folder, run: "
             f"jaxgen data prepare {base} --from FOLDER{into}"
@@ -196,19 +196,20 @@ def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, S
         ) from error
     if "train" not in sources:
         raise UsageError(f"{home}: wanted a split named train, found {', '.join(builder.info.splits) or 'none'}")
-    features = dict(builder.info.features)
+    features = dict(sorted(builder.info.features.items()))
     pictures = [key for key, f in features.items() if isinstance(f, tfds_.features.Image)]
     integers = [key for key, f in features.items() if f.shape == () and np.issubdtype(f.np_dtype, np.integer)]
     found = ", ".join(f"{key} ({type(f).__name__})" for key, f in features.items())
     if image is None and len(pictures) > 1 and "image" not in pictures:
-        raise UsageError(
-            f"{home}: several image features, {', '.join(pictures)}; choose one, as in image={pictures[0]}"
-        )
+        raise UsageError(f"{home}: several image features, {', '.join(pictures)}; choose one: image={pictures[0]}")
     if not pictures or (image is not None and image not in pictures):
         raise UsageError(f"{home}: wanted an image feature{f' {image!r}' if image else ''}, found {found}")
     if label is not None and label not in integers:
         raise UsageError(f"{home}: wanted an integer feature {label!r} for the label, found {found}")
     image_key = image or ("image" if "image" in pictures else pictures[0])
+    if features[image_key].np_dtype != np.uint8:
+        kind = np.dtype(features[image_key].np_dtype)
+        raise UsageError(f"{home}: wanted images of uint8, found {kind} in feature {image_key!r}")
     return sources, image_key, label or ("label" if "label" in integers else None)
 
 
@@ -226,12 +227,10 @@ def _blocks(home: Path, split: str, records: Any) -> Iterator[tuple[int, Sequenc
 
 
 def _pixels(value: Any, what: str, crop: Any, resize: Any, shape: tuple[int, ...] | None) -> np.ndarray:
-    """One checked image uint8[h,w,c], cropped and resized; `shape` is what the images before it have."""
+    """One image uint8[h,w,c], cropped and resized; `shape` is what the images before it have."""
     from PIL import Image
 
     pixels = np.asarray(value)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise UsageError(f"{what}: wanted uint8[h,w,c], found {pixels.dtype}{list(pixels.shape)}")
     if crop is not None or resize is not None:
         picture = fitted(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), crop, resize, what)
         pixels = np.asarray(picture).reshape(picture.height, picture.width, pixels.shape[2])
