@@ -186,7 +186,7 @@ def models_with(capability: type[Model]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def require(model: Model, capability: type[Model], purpose: str) -> Any:
+def require(model: Model, capability: type[Any], purpose: str) -> Any:
     """The model itself if it has the capability.
 
     Raises `UsageError` otherwise: what was asked for (`purpose`), why this model cannot, and which models can.

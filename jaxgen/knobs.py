@@ -130,9 +130,10 @@ def _type(node: ast.AST) -> Any:
             values = literal(choices, {})
             return Literal[values]
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=items)):
-            return tuple[tuple(... if isinstance(i, ast.Constant) and i.value is ... else _type(i) for i in items)]
+            inner = (... if isinstance(i, ast.Constant) and i.value is ... else _type(i) for i in items)
+            return types.GenericAlias(tuple, tuple(inner))
         case ast.Subscript(value=ast.Name(id="tuple"), slice=item):
-            return tuple[_type(item)]
+            return types.GenericAlias(tuple, (_type(item),))
     raise ValueError(f"type `{ast.unparse(node)}` is none of int, float, bool, str, Literal, tuple[…], … | None")
 
 

@@ -74,7 +74,7 @@ def importing(main: Path, roots: tuple[Path, ...]) -> Iterator[None]:
 
 def _imported(tree: ast.Module, package: str) -> set[str]:
     """Dotted names of all that a module may import, relative ones made absolute."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +21,9 @@ from jaxgen.train import Outcome, Reporter
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines of progress where standard error is no terminal."""
+
+RECORDS = 1000
+"""Records of training metrics that a whole run leaves, about; each is the mean of the steps since the one before."""
 
 PICTURE_WIDTH = 480
 """Pixels that a grid is at least wide; images smaller than that are enlarged by a whole factor."""
@@ -51,38 +54,52 @@ class Report(Reporter):
         self._speed = _Speed()
         self._log: TextIO | None = None
         self._board: Any = None
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._every, self._step, self._last = 1, 0, 0
 
     def started(self, step: int, steps: int) -> None:
         """Open the logs, cut at the step that the run goes on from."""
-        self._log = open_log(self.folder / "metrics.jsonl", step)
         from tensorboardX import SummaryWriter
 
+        self._log = open_log(self.folder / "metrics.jsonl", step)
         self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
-        self._speed.mark(step)
+        self._every = max(1, steps // RECORDS)
+        self._step = self._last = step
         self._show.started(step, steps)
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the training metrics of a step and move the bar."""
-        self._speed.mark(step)
-        rate = self._speed.rate
-        pace = {} if rate is None else {"steps_per_s": round(rate, 3), "images_per_s": round(rate * self._batch, 1)}
-        self._record(step, "train", {**metrics, **pace})
-        self._show.progress(step, {**_headline(metrics, self._shape), **pace})
+        """Move the bar, and log the means of the training metrics when `RECORDS` of them say that it is time."""
+        count, self._step = step - self._step, step
+        self._speed.mark(count)
+        for name, value in metrics.items():
+            total, steps = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + value * count, steps + count
+        if step // self._every > self._last // self._every:
+            self._flush()
+        self._show.progress(step, {**_headline(metrics, self._shape), **self._pace()})
 
     def evaluated(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Log the figures of a whole split."""
+        self._flush()
         self._record(step, split, metrics)
         self._show.line(f"step {step:,}  {split}  {text(_headline(metrics, self._shape))}")
+        self._speed.pause()
 
     def sampled(self, step: int, image: Any) -> None:
         """Write the grid of samples, as PNG and to TensorBoard."""
         self.grid_path = write_grid(image, self._levels, self.folder / "samples" / f"{step:08d}.png")
-        self._show.line(f"step {step:,}  samples  {self.grid_path}")
+        self._speed.pause()
         if self._board is not None:
             self._board.add_image("samples", grid(image, self._levels), step, dataformats="HWC")
 
+    def saved(self, step: int) -> None:
+        """Log what there is: a run that goes on from this checkpoint keeps it."""
+        self._flush()
+        self._speed.pause()
+
     def finished(self, outcome: Outcome) -> None:
         """Take the bar down."""
+        self._flush()
         self._show.close()
 
     def close(self) -> None:
@@ -99,6 +116,17 @@ class Report(Reporter):
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.close()
+
+    def _pace(self) -> dict[str, float]:
+        rate = self._speed.rate
+        return {} if rate is None else {"steps_per_s": round(rate, 3), "images_per_s": round(rate * self._batch, 1)}
+
+    def _flush(self) -> None:
+        """Log the means since the last time, under the last step."""
+        if self._sums:
+            means = {name: total / steps for name, (total, steps) in self._sums.items()}
+            self._record(self._step, "train", {**means, **self._pace()})
+        self._sums, self._last = {}, self._step
 
     def _record(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         if self._log is not None:
@@ -148,9 +176,10 @@ def text(figures: Mapping[str, float]) -> str:
 
 def _headline(metrics: Mapping[str, float], shape: tuple[int, int, int]) -> dict[str, float]:
     """Of all metrics those worth a place in one line: losses, nats and bits/dim, which follows from nats."""
-    shown = {n: v for n, v in metrics.items() if n in ("loss", "nats", "bits_per_dim") or n.endswith("/loss")}
-    if "nats" in metrics and "bits_per_dim" not in metrics:
-        shown["bits_per_dim"] = bits_per_dim(metrics["nats"], shape)
+    shown = {n: v for n, v in metrics.items() if n == "loss" or n.endswith("/loss")}
+    if "nats" in metrics:
+        bits = metrics["bits_per_dim"] if "bits_per_dim" in metrics else bits_per_dim(metrics["nats"], shape)
+        shown |= {"nats": metrics["nats"], "bits_per_dim": bits}
     return shown
 
 
@@ -180,20 +209,32 @@ def _short(value: Any) -> str:
 
 
 class _Speed:
-    """Steps per second over the last half minute; the first step, which compiles, is left out."""
+    """Steps per second over about the last half minute, without compilation, evaluation, sampling and saving."""
 
     def __init__(self) -> None:
-        self._marks: collections.deque[tuple[float, int]] = collections.deque()
-        self._began = time.perf_counter()
-        self._first = True
+        self._laps: collections.deque[tuple[float, int]] = collections.deque()
+        self._seconds, self._steps = 0.0, 0
+        self._began = self._before = time.perf_counter()
+        self._paused = True
 
-    def mark(self, step: int) -> None:
-        if len(self._marks) == 1 and self._first:
-            self._marks.clear()
-            self._first = False
-        self._marks.append((time.perf_counter(), step))
-        while len(self._marks) > 2 and self._marks[-1][0] - self._marks[0][0] > 30:
-            self._marks.popleft()
+    def mark(self, steps: int) -> None:
+        """So many more steps are done."""
+        now = time.perf_counter()
+        lap, self._before = (now - self._before, steps), now
+        if not self._paused:
+            self._laps.append(lap)
+            self._add(lap, 1)
+        self._paused = False
+        while len(self._laps) > 1 and self._seconds > 30:
+            self._add(self._laps.popleft(), -1)
+
+    def pause(self) -> None:
+        """The time until the next mark is not spent on steps alone."""
+        self._paused = True
+
+    def _add(self, lap: tuple[float, int], sign: int) -> None:
+        self._seconds += sign * lap[0]
+        self._steps += sign * lap[1]
 
     @property
     def elapsed(self) -> float:
@@ -201,8 +242,7 @@ class _Speed:
 
     @property
     def rate(self) -> float | None:
-        (t0, s0), (t1, s1) = self._marks[0], self._marks[-1]
-        return (s1 - s0) / (t1 - t0) if t1 > t0 else None
+        return self._steps / self._seconds if self._laps and self._seconds > 0 else None
 
 
 class _Lines:
@@ -233,22 +273,24 @@ class _Lines:
 
 
 class _Bar:
-    """Progress for a terminal: a bar with speed, loss, bits/dim and the time left."""
+    """Progress for a terminal: a bar with the time left, and below it speed, loss and bits/dim."""
 
     def __init__(self, stream: TextIO):
-        from rich.console import Console
+        from rich.console import Console, RenderableType
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.text import Text
 
+        bar = self
+
+        class Display(Progress):
+            def get_renderables(self) -> Iterable[RenderableType]:
+                yield self.make_tasks_table(self.tasks)
+                yield Text(bar.figures, overflow="ellipsis", no_wrap=True)
+
+        self.figures = "compiling ..."
         self._console = Console(file=stream, highlight=False)
-        self._progress = Progress(
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TextColumn("{task.fields[left]}"),
-            console=self._console,
-            transient=False,
-            expand=True,
-        )
+        columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        self._progress = Display(*columns, console=self._console, expand=True)
         self._task: Any = None
         self._steps = 0
 
@@ -256,13 +298,13 @@ class _Bar:
         if step:
             self.line(f"resuming at step {step:,} of {steps:,}")
         self._steps = steps
-        self._task = self._progress.add_task("", total=steps, completed=step, figures="compiling", left="")
+        self._task = self._progress.add_task("", total=steps, completed=step, left="")
         self._progress.start()
 
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
         rate = figures.get("steps_per_s")
-        left = _clock((self._steps - step) / rate) + " left" if rate else ""
-        self._progress.update(self._task, completed=step, figures=text(figures), left=left)
+        self.figures = text(figures)
+        self._progress.update(self._task, completed=step, left=_clock((self._steps - step) / rate) if rate else "")
 
     def line(self, message: str) -> None:
         self._console.print(message, markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ from jaxgen.errors import UsageError
 from jaxgen.evaluate import evaluate
 from jaxgen.mesh import make_mesh, replicated, sharded
 from jaxgen.report import write_json
-from jaxgen.train import BEST, averaged, init_state
+from jaxgen.train import BEST
 
 FORMAT = 1
 Images = UInt8[Array | np.ndarray, "b h w c"]
@@ -154,19 +154,36 @@ def load(folder: str | Path, step: int | Literal["best", "last"] = "best", ema: 
     record = read(folder)
     made = recipe.build(record.file, record.settings)
     mesh = make_mesh()
+    best = BEST if isinstance(made.model, core.Density) else None
+    with Checkpoints(record.folder / "checkpoints", made.keep, best, write=False) as checkpoints:
+        if step == "best":
+            found = checkpoints.latest if checkpoints.best is None else checkpoints.best
+        else:
+            found = checkpoints.latest if step == "last" else step
+        variables = checkpoints.variables(found, averaged=ema, sharding=replicated(mesh))
+    _check_variables(made, variables, f"checkpoint {found} of {record.folder}")
+    return Run(record.folder, made, made.model, variables, int(found or 0), mesh)
+
+
+def _check_variables(made: Any, variables: core.Variables, name: str) -> None:
+    """Raises `UsageError` unless the variables are those of the recipe's model, naming the first that differs."""
     # Shapes come from the model alone, so that a run can be opened where its data are not.
     batch = {
         "image": jax.ShapeDtypeStruct((made.batch, *made.model.shape), jnp.uint8),
         "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
     }
-    shapes = jax.eval_shape(lambda batch: init_state(made, batch), batch)
-    place = replicated(mesh)
-    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
-    best = BEST if isinstance(made.model, core.Density) else None
-    with Checkpoints(record.folder / "checkpoints", made.keep, best, write=False) as checkpoints:
-        state = checkpoints.restore(target, None if step == "last" else step)
-    variables = averaged(state) if ema else state.variables
-    return Run(record.folder, made, made.model, variables, int(state.step), mesh)
+    wanted = jax.eval_shape(lambda batch: made.model.init(jax.random.key(0), batch), batch)
+    want, have = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (wanted, variables))
+    )
+    for leaf in [*want, *have]:
+        shapes = [str(list(side[leaf].shape)) if leaf in side else "absent" for side in (have, want)]
+        if shapes[0] != shapes[1]:
+            raise UsageError(
+                f"{name} was not written by its recipe's {type(made.model).__name__}: '{leaf}' is {shapes[0]} there "
+                f"and {shapes[1]} in the model. Load the run with the recipe that trained it."
+            )
 
 
 def is_run(folder: str | Path) -> bool:

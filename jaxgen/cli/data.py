@@ -26,7 +26,7 @@ class List:
 class Prepare:
     """Prepare a stock data set for TFDS from its original files, without TensorFlow and without a network."""
 
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """mnist, fashion_mnist, binarized_mnist or cifar10."""
     from_: Annotated[str, tyro.conf.arg(name="from", metavar="FOLDER")]
     """Folder of the original files, under their original names."""
@@ -39,7 +39,7 @@ class Prepare:
 class Show:
     """Load a data set, say what it holds, and draw its first images."""
 
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """As `jaxgen data list` names them."""
     num: int = 64
     """How many training images the picture shows."""

@@ -17,7 +17,6 @@ from jaxgen.errors import UsageError, nearest
 from jaxgen.knobs import type_name
 
 T = TypeVar("T")
-Positional = tyro.conf.Positional
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Print the result as JSON.")]
 
 
@@ -75,7 +74,7 @@ def _field(knob: Any) -> tuple[str, Any, Any]:
 
 
 def _fields(kind: Any) -> list[Any]:
-    found = []
+    found: list[Any] = []
     for field in dataclasses.fields(kind):
         nested = dataclasses.is_dataclass(field.default_factory)
         found += _fields(field.default_factory) if nested else [field]

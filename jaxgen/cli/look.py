@@ -56,14 +56,13 @@ def listing(args: Sequence[str]) -> int:
 def bench(args: Sequence[str]) -> int:
     """Run `jaxgen bench`; returns its exit code."""
     file, options, settings = flags.with_recipe(Bench, args, "jaxgen bench")
+    from jaxgen import bench as benchmark
     from jaxgen import mesh, recipe
-    from jaxgen.bench import bench as measure
-    from jaxgen.bench import describe
 
     made = recipe.build(file, settings)
     mesh.prepare_cpu(made.batch)
-    found = measure(made)
-    sys.stdout.write(json.dumps(found) + "\n" if options.json else describe(found))
+    found = benchmark.bench(made)
+    sys.stdout.write(json.dumps(found) + "\n" if options.json else benchmark.describe(found))
     return 0
 
 
@@ -155,9 +154,10 @@ def _inspected(made: Any, depth: int) -> dict[str, Any]:
 
 
 def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """What the compiler says of one training step on one device, as XLA counts: the body of a loop once."""
+    """What one training step costs: its arithmetic, and what the compiler says of its program for one device."""
     import jax
 
+    from jaxgen.bench import count_flops
     from jaxgen.mesh import make_mesh
     from jaxgen.step import make_step
 
@@ -165,15 +165,16 @@ def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
         transform = made.data.load().transform
     except UsageError:
         transform = None  # the data are not there: their transform is a small part of the cost
-    step = make_step(made, transform, loops=False)
+    acting = tuple(True for _ in made.model.objectives())
+    step = make_step(made, transform, acting=acting, loops=False)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    device = make_mesh().devices.flat[0]
     return {
         "batch": made.batch,
-        "device": f"one {device.platform} device",
-        "flops": cost.get("flops"),
-        "bytes_accessed": cost.get("bytes accessed"),
+        "device": make_mesh().devices.flat[0].platform,
+        "flops": count_flops(jax.make_jaxpr(step)(state, batch)),
+        "xla_flops": cost.get("flops"),
+        "xla_bytes_accessed": cost.get("bytes accessed"),
         "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
         "argument_bytes": getattr(memory, "argument_size_in_bytes", None),
     }
@@ -193,11 +194,13 @@ def _show(found: Mapping[str, Any]) -> None:
         every = "" if o["every"] == 1 else f", every {o['every']} steps"
         lines.append(f"{'trains' if i == 0 else '':<10}{', '.join(o['trains'])} by {o['name']}{every}")
     step = found["step"]
-    parts = [f"{_unit(step['flops'], 'FLOP')}" if step["flops"] else ""]
-    parts += [f"{_unit(step['bytes_accessed'], 'B')} moved" if step["bytes_accessed"] else ""]
-    parts += [f"{_unit(step['temporary_bytes'], 'B')} of temporaries" if step["temporary_bytes"] is not None else ""]
-    cost = ", ".join(part for part in parts if part) or "not told by this backend"
-    lines.append(f"step      batch {step['batch']} on {step['device']}: {cost} (a loop's body counted once)")
+    cost = f"{_unit(step['flops'], 'FLOP')} in products and convolutions"
+    if step["temporary_bytes"] is not None:
+        cost += f", {_unit(step['temporary_bytes'], 'B')} of memory beside state and batch"
+    lines.append(f"step      batch {step['batch']} on one {step['device']} device: {cost}")
+    if step["xla_flops"]:
+        moved = f", {_unit(step['xla_bytes_accessed'], 'B')} moved" if step["xla_bytes_accessed"] else ""
+        lines.append(f"{'':<10}XLA counts {_unit(step['xla_flops'], 'FLOP')}{moved}, the body of a loop once")
     sys.stdout.write("\n".join(lines) + "\n\n")
     rows = [[name, f"{m['parameters']:,}", f"{m['bytes']:,}"] for name, m in found["modules"].items()]
     rows.append(["all", f"{found['parameters']:,}", f"{found['bytes']:,}"])

@@ -21,7 +21,7 @@ def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
     """True where pixels are given: a half by its name, or the light part of a picture of the model's size."""
     h, w, _ = shape
     given = np.zeros((h, w), bool)
-    halves = {
+    halves: dict[str, Any] = {
         "top-half": np.s_[: h // 2],
         "bottom-half": np.s_[h - h // 2 :],
         "left-half": np.s_[:, : w // 2],

@@ -19,7 +19,7 @@ HALVES = ("top-half", "bottom-half", "left-half", "right-half")
 
 @dataclasses.dataclass(kw_only=True)
 class _OfRun:
-    run: Annotated[flags.Positional[str], tyro.conf.arg(metavar="RUN")]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     step: Annotated[str, tyro.conf.arg(metavar="best|last|N")] = "best"
     """Checkpoint: best on validation data, last, or a step."""
