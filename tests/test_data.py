@@ -1,6 +1,8 @@
 """Splits, the digits, the data that a user names, and the transforms inside the step."""
 
 import dataclasses
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -136,6 +138,12 @@ def test_a_description_reads_nothing(tmp_path):
     for each in described:
         with pytest.raises(UsageError, match=r"none: .*no (such|static)"):
             each.load()
+
+
+def test_importing_the_room_imports_no_reader():
+    code = "import sys, jaxgen.data; print({'tensorflow_datasets', 'sklearn', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_comma_inside_a_path_is_no_option(tmp_path):

@@ -382,6 +382,14 @@ def test_two_processes_may_write_the_same_entry(cache):
     assert len(list((cache / "data").iterdir())) == 1
 
 
+def test_a_damaged_entry_is_named(cache):
+    cached("x", [4], fill)
+    (entry,) = (cache / "data").iterdir()
+    (entry / "a.npy").write_bytes(b"")
+    with pytest.raises(UsageError, match=rf"{entry}: these decoded images are damaged .*; delete the folder"):
+        cached("x", [4], fill)
+
+
 def test_a_failed_decoding_leaves_nothing_behind(cache):
     def fail(allocate):
         fill(allocate)

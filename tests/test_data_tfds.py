@@ -4,7 +4,6 @@ import dataclasses
 import gzip
 import hashlib
 import io
-import json
 import shutil
 import socket
 import struct
@@ -168,8 +167,40 @@ def test_a_preparation_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         tfds("cifar10", tmp_path / "tfds").load()
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"no archive")
     register(monkeypatch, "cifar10", tmp_path)
-    with pytest.raises(UsageError, match=r"cifar-10-binary.tar.gz: cannot read cifar-10-batches-bin/batches.meta.txt"):
+    with pytest.raises(UsageError, match=r"cifar-10-binary.tar.gz: cannot be unpacked: not a gzip file"):
         prepare("cifar10", tmp_path, tmp_path / "tfds")
+    with tarfile.open(tmp_path / "cifar-10-binary.tar.gz", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("readme.html"))
+    register(monkeypatch, "cifar10", tmp_path)
+    with pytest.raises(UsageError, match=r"wanted cifar-10-batches-bin/batches.meta.txt, found readme.html"):
+        prepare("cifar10", tmp_path, tmp_path / "tfds")
+
+
+def test_a_full_disk_and_a_wrong_place(tmp_path, monkeypatch):
+    write_idx(tmp_path)
+    register(monkeypatch, "mnist", tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file: mnist cannot be written: .*Not a directory"):
+        prepare("mnist", tmp_path, tmp_path / "file")
+
+    def full(*_):
+        raise RuntimeError("write() failed: No space left on device")
+
+    monkeypatch.setattr(library.core.writer.Writer, "finalize", full)
+    with pytest.raises(UsageError, match=r"tfds: mnist cannot be written: .*No space left"):
+        prepare("mnist", tmp_path, tmp_path / "tfds")
+    assert not [p for p in (tmp_path / "tfds").rglob("*") if p.is_file()]
+
+
+def test_tfrecords_are_told_from_what_serves(tmp_path, monkeypatch):
+    write_idx(tmp_path)
+    register(monkeypatch, "mnist", tmp_path)
+    info = prepare("mnist", tmp_path, tmp_path / "tfds").folder / "dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(UsageError, match=r"holds tfrecord files.*jaxgen data prepare mnist --from FOLDER --to ANOTHER"):
+        tfds("mnist", tmp_path / "tfds").load()
+    with pytest.raises(UsageError, match=r"mnist is there in another file format.*--to FOLDER"):
+        prepare("mnist", tmp_path, tmp_path / "tfds")
 
 
 def test_prepare_wants_the_originals(tmp_path):
@@ -213,6 +244,19 @@ def test_a_chosen_directory_is_part_of_the_command(tmp_path):
         tfds("mnist", tmp_path).load()
     with pytest.raises(UsageError, match=rf"'cars196', data_dir='{tmp_path}', file_format"):
         tfds("cars196", tmp_path).load()
+
+
+def test_binarized_mnist_without_a_path_names_all_ways():
+    with pytest.raises(UsageError, match=r"prepare binarized_mnist --from FOLDER. Or give .*: binarized_mnist:PATH"):
+        source("binarized_mnist").load()
+
+
+def test_a_preparation_cut_short_is_not_taken_for_data(tmp_path):
+    cut = tmp_path / "mnist" / "incomplete.AB12CD_3.0.1"
+    cut.mkdir(parents=True)
+    (cut / "features.json").touch()
+    with pytest.raises(UsageError, match="tfds:mnist is not prepared"):
+        tfds("mnist", tmp_path).load()
 
 
 def test_without_the_library_the_message_installs_it(monkeypatch):
@@ -334,10 +378,6 @@ def test_damaged_folders_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"made/1.0.0: .*cannot"):
         tfds("made", tmp_path).load()
     record.write_bytes(whole)
-    info = json.loads((home / "dataset_info.json").read_text())
-    (home / "dataset_info.json").write_text(json.dumps({**info, "fileFormat": "tfrecord"}))
-    with pytest.raises(UsageError, match=r"made/1.0.0: TFDS cannot read it .*file_format='array_record'"):
-        tfds("made", tmp_path).load()
     (home / "dataset_info.json").write_text("{")
     with pytest.raises(UsageError, match=r"made/1.0.0: TFDS cannot read it"):
         tfds("made", tmp_path).load()

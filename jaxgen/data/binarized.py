@@ -27,7 +27,13 @@ def binarized_mnist(path: str | os.PathLike[str] | None = None) -> Source:
     root = None if path is None else Path(path).expanduser()
 
     def load() -> Dataset:
-        if root is None or (root / "binarized_mnist").is_dir():
+        if root is None:
+            try:
+                data = tfds("binarized_mnist").load()
+            except UsageError as error:
+                forms = "binarized_mnist.npz, or of a folder with it or with the .amat files"
+                raise UsageError(f"{error}. Or give the path of {forms}: binarized_mnist:PATH") from error
+        elif (root / "binarized_mnist").is_dir():
             data = tfds("binarized_mnist", root).load()
         elif root.is_file():
             data = npz(root, levels=2).load()

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.core import UsageError
+
 Allocate = Callable[[str, tuple[int, ...], Any], np.ndarray]
 """`allocate(name, shape, dtype)`: an array to be filled."""
 
@@ -43,7 +45,10 @@ def cached(name: str, identity: Any, fill: Callable[[Allocate], None]) -> dict[s
         except OSError as error:
             warnings.warn(f"decoded images of {name} stay in memory, {entry} cannot be written: {error}", stacklevel=2)
             return _in_memory(fill)
-    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(entry.glob("*.npy"))}
+    try:
+        return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(entry.glob("*.npy"))}
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{entry}: these decoded images are damaged ({error}); delete the folder") from error
 
 
 def stamp(*files: Path) -> list[tuple[str, int, int]]:

@@ -18,6 +18,7 @@ import io
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,13 @@ def prepare(name: str, folder: str | os.PathLike[str], data_dir: str | os.PathLi
         )
     tfds, root, home = library(), Path(folder).expanduser(), data_home(data_dir)
     wanted, read = READERS[name]
-    builder = tfds.builder(name, data_dir=str(home), file_format="array_record")
+    try:
+        builder = tfds.builder(name, data_dir=str(home), file_format="array_record")
+    except ValueError as error:
+        raise UsageError(
+            f"{home}: {name} is there in another file format, which TensorFlow alone reads; choose another folder "
+            f"for it with --to FOLDER ({first_line(error)})"
+        ) from error
     if not Path(builder.data_dir).exists():
         files = _originals(root, wanted, builder.url_infos or {})
         builder._split_generators = lambda manager: read(builder, files)
@@ -79,7 +86,7 @@ def prepare(name: str, folder: str | os.PathLike[str], data_dir: str | os.PathLi
                 builder.download_and_prepare(download_dir=downloads, download_config=config)
         except UsageError:
             raise
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the record writer wraps a full disk in a RuntimeError
             raise UsageError(f"{home}: {name} cannot be written: {first_line(error)}") from error
     return Prepared(
         builder.info.full_name, Path(builder.data_dir), {k: v.num_examples for k, v in builder.info.splits.items()}
@@ -138,14 +145,16 @@ def _cifar_splits(builder: Any, files: dict[str, Path]) -> dict[str, Examples]:
     """Rows of the binary version: one byte of label, then 3 planes of 32×32. Names of classes from the archive."""
     archive = files[CIFAR[0]]
 
+    try:
+        with tarfile.open(archive, "r:gz") as tar:  # one pass: each seek backwards would unpack it all again
+            contents = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise UsageError(f"{archive}: cannot be unpacked: {first_line(error)}") from error
+
     def member(name: str) -> bytes:
-        try:
-            with tarfile.open(archive, "r:gz") as tar:
-                stream = tar.extractfile(f"cifar-10-batches-bin/{name}")
-                assert stream is not None
-                return stream.read()
-        except (KeyError, AssertionError, OSError, EOFError, tarfile.TarError) as error:
-            raise UsageError(f"{archive}: cannot read cifar-10-batches-bin/{name}: {first_line(error)}") from error
+        if f"cifar-10-batches-bin/{name}" not in contents:
+            raise UsageError(f"{archive}: wanted cifar-10-batches-bin/{name}, found {', '.join(contents) or 'nothing'}")
+        return contents[f"cifar-10-batches-bin/{name}"]
 
     def examples(split: str, names: tuple[str, ...]) -> Examples:
         i = 0

@@ -112,10 +112,15 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _homes(root: Path, base: str) -> list[Path]:
+    """The folders of all prepared configurations and versions; not those of a preparation that was cut short."""
+    homes = [p.parent for depth in ("*", "*/*") for p in (root / base).glob(f"{depth}/features.json")]
+    return [p for p in homes if re.fullmatch(r"\d+\.\d+\.\d+", p.name)]
+
+
 def _find(root: Path, base: str, config: str | None, version: str | None) -> Path | None:
     """The folder of the latest prepared version, or None. Raises `UsageError` where only a config can decide."""
-    homes = [p.parent for depth in ("*", "*/*") for p in (root / base).glob(f"{depth}/features.json")]
-    homes = [p for p in homes if re.fullmatch(r"\d+\.\d+\.\d+", p.name) and version in (None, p.name)]
+    homes = [p for p in _homes(root, base) if version in (None, p.name)]
     if config is not None:
         homes = [p for p in homes if p.parent.name == config and p.parent.parent.name == base]
     parents = sorted({p.parent for p in homes})
@@ -128,27 +133,29 @@ def _find(root: Path, base: str, config: str | None, version: str | None) -> Pat
 def _missing(root: Path, base: str, config: str | None, version: str | None, chosen: bool) -> str:
     """Why a data set is not there and what to type, without a look at the network."""
     full = base + (f"/{config}" if config else "") + (f":{version}" if version else "")
-    there = sorted({"/".join(p.parent.relative_to(root).parts) for p in (root / base).glob("**/features.json")})
-    if there:
+    if there := sorted("/".join(p.relative_to(root).parts) for p in _homes(root, base)):
         return f"tfds:{full} is not prepared in {root}; prepared there: {', '.join(there)}"
-    if base in ORIGINALS:
-        into = f" --to {root}" if chosen else ""
-        return (
-            f"tfds:{full} is not prepared in {root}. With {ORIGINALS[base]} in a folder, run: "
-            f"jaxgen data prepare {base} --from FOLDER{into}"
-        )
-    known = library().list_builders(with_community_datasets=False)
+    known = [*ORIGINALS] if base in ORIGINALS else library().list_builders(with_community_datasets=False)
     if base in known:
-        into = f", data_dir={str(root)!r}" if chosen else ""
-        return (
-            f"tfds:{full} is not prepared in {root}. Preparing it downloads it, and most builders need TensorFlow "
-            f'(pip install tensorflow-cpu): python -c "import tensorflow_datasets as tfds; '
-            f"tfds.builder({full!r}{into}, file_format='array_record').download_and_prepare()\""
-        )
+        return f"tfds:{full} is not prepared in {root}. {_command(full, str(root) if chosen else '')}"
     local = [p.name for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
     near = difflib.get_close_matches(base.lower(), {*local, *known}, 3, 0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     return f"tfds:{full}: TFDS knows no such data set, and none is prepared in {root}{hint}"
+
+
+def _command(full: str, into: str) -> str:
+    """What to type to prepare a data set, into a folder other than the usual one if `into` names it."""
+    base = re.split("[/:]", full)[0]
+    if base in ORIGINALS:
+        to = f" --to {into}" if into else ""
+        return f"With {ORIGINALS[base]} in a folder, run: jaxgen data prepare {base} --from FOLDER{to}"
+    to = f", data_dir={into!r}" if into else ""
+    return (
+        "Preparing it downloads it, and most builders need TensorFlow (pip install tensorflow-cpu): "
+        f'python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder({full!r}{to}, file_format='array_record').download_and_prepare()\""
+    )
 
 
 def _decode(home: Path, image: str | None, label: str | None, crop: Any, resize: Any, allocate: Allocate) -> None:
@@ -189,11 +196,13 @@ def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, S
         names = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
         chosen = {split: next((n for n in among if n in builder.info.splits), None) for split, among in names.items()}
         sources = {split: builder.as_data_source(name) for split, name in chosen.items() if name is not None}
-    except Exception as error:  # whatever TFDS meets in a damaged folder, or in one of another file format
+    except NotImplementedError as error:
         raise UsageError(
-            f"{home}: TFDS cannot read it at random access: {first_line(error)} "
-            "If it holds TFRecords, prepare it into another folder with file_format='array_record'."
+            f"{home}: holds {builder.info.file_format.value} files, which cannot be read at random access; it is to be "
+            f"prepared anew into another folder. {_command(builder.name, 'ANOTHER')}"
         ) from error
+    except Exception as error:  # whatever TFDS meets in a damaged folder
+        raise UsageError(f"{home}: TFDS cannot read it: {first_line(error)}; delete and prepare it anew") from error
     if "train" not in sources:
         raise UsageError(f"{home}: wanted a split named train, found {', '.join(builder.info.splits) or 'none'}")
     features = dict(sorted(builder.info.features.items()))
