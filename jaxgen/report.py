@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from jaxgen.images import bits_per_dim, grid, save_png
 from jaxgen.train import Outcome, Reporter
@@ -43,7 +43,7 @@ class Report(Reporter):
         batch: int,
         shape: tuple[int, int, int],
         levels: int,
-        stream: TextIO | None = None,
+        stream: Any = None,
         live: bool | None = None,
     ):
         self.folder, self._batch, self._shape, self._levels = Path(folder), batch, shape, levels
@@ -52,7 +52,7 @@ class Report(Reporter):
         live = stream.isatty() if live is None else live
         self._show: _Bar | _Lines = _Bar(stream) if live else _Lines(stream)
         self._speed = _Speed()
-        self._log: TextIO | None = None
+        self._log: IO[str] | None = None
         self._board: Any = None
         self._sums: dict[str, tuple[float, int]] = {}
         self._every, self._step, self._last = 1, 0, 0
@@ -139,7 +139,7 @@ class Report(Reporter):
                 self._board.add_scalar(f"{split}/{name}", value, step)
 
 
-def open_log(path: Path, step: int) -> TextIO:
+def open_log(path: Path, step: int) -> IO[str]:
     """`metrics.jsonl` open for appending, without records beyond `step` and without torn lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
@@ -248,7 +248,7 @@ class _Speed:
 class _Lines:
     """Progress for files and pipes."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: Any):
         self._stream, self._steps, self._last = stream, 0, -math.inf
 
     def started(self, step: int, steps: int) -> None:
@@ -275,7 +275,7 @@ class _Lines:
 class _Bar:
     """Progress for a terminal: a bar with the time left, and below it speed, loss and bits/dim."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: Any):
         from rich.console import Console, RenderableType
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.text import Text
