@@ -48,7 +48,8 @@ def evaluate(
     count = mesh.devices.size
     batch = -(-min(batch, len(split)) // count) * count
     program = _program(model, transform, mesh)
-    key = jax.device_put(key, replicated(mesh)) if jax.process_count() == 1 else key
+    if jax.process_count() == 1:  # in many, what training gives is already global
+        variables, key = jax.device_put((variables, key), replicated(mesh))
     sums: list[Any] = []
     for number, (data, valid) in enumerate(padded_batches(split, batch)):
         placed, mask = place((data, valid), sharded(mesh))

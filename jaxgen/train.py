@@ -151,9 +151,7 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
     if recipe.parallel not in ("jit", "pmap"):
         raise UsageError(f"parallel must be 'jit' or 'pmap', got '{recipe.parallel}'.")
     if recipe.patience is not None and not isinstance(model, Density):
-        raise UsageError(
-            f"patience needs a validation likelihood, which {type(model).__name__} has not: leave it None."
-        )
+        raise UsageError(f"patience needs a validation likelihood, which {type(model).__name__} lacks: leave it None.")
     if not recipe.replacement and recipe.batch > len(dataset.train):
         raise UsageError(
             f"batch {recipe.batch} is larger than the {len(dataset.train)} training images: "

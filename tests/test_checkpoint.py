@@ -115,7 +115,7 @@ def test_what_is_not_there_is_said(tmp_path):
             checkpoints.restore(tree())
         checkpoints.save(1, tree())
         checkpoints.wait()
-        with pytest.raises(UsageError, match="no checkpoint of step 9.*it has 1"):
+        with pytest.raises(UsageError, match=r"no checkpoint of step 9.*it has 1"):
             checkpoints.restore(tree(), 9)
         with pytest.raises(UsageError, match="no variables"):
             checkpoints.variables()

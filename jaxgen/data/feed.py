@@ -83,7 +83,7 @@ class Feed(Protocol):
 class Resident:
     """Data that live on the devices, whole on each; the host sends indices."""
 
-    def __init__(self, data: Mapping[str, np.ndarray], order: _Order, mesh: Mesh):
+    def __init__(self, data: Mapping[str, Any], order: _Order, mesh: Mesh):
         self.order, self.sharding = order, sharded(mesh, 1)
         self.held = place(dict(data), replicated(mesh))
 
@@ -103,7 +103,7 @@ class Resident:
 class Streamed:
     """Data that stay on the host (an array or a memory map); blocks of batches are sent `ahead` of their use."""
 
-    def __init__(self, data: Mapping[str, np.ndarray], order: _Order, mesh: Mesh, ahead: int = 2):
+    def __init__(self, data: Mapping[str, Any], order: _Order, mesh: Mesh, ahead: int = 2):
         self.data, self.order, self.sharding, self.ahead = dict(data), order, sharded(mesh, 1), ahead
         self.held: Any = {}
         self.pieces: Iterator[tuple[int, int]] = iter(())
@@ -136,7 +136,7 @@ class Streamed:
 
 
 def make_feed(
-    data: Mapping[str, np.ndarray],
+    data: Mapping[str, Any],
     mesh: Mesh,
     *,
     seed: int,

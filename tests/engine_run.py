@@ -1,0 +1,41 @@
+"""A training run in a process of its own: `python engine_run.py FOLDER MODEL DEVICES STEPS [STOP_AFTER]`."""
+
+import sys
+from pathlib import Path
+
+import jax
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", int(sys.argv[3]))
+    jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax"))
+
+import optax
+from engine_models import Noisy, Table, dataset, jitter, recipe
+
+from jaxgen.train import fit
+
+BIG = (64, 64, 1)
+
+
+def settings(model, steps):
+    """The recipe and the data of a run: "noisy" has draws and statistics, "big" takes a while to save."""
+    knobs = {"steps": steps, "ema": 0.9, "optimizer": optax.adam(1e-2), "samples": 0, "evaluate_every": 100}
+    if model == "noisy":
+        data = dataset(transform=jitter)
+        return recipe(Noisy(), data, save_every=100, clip=1.0, **knobs), data
+    data = dataset(n=16, shape=BIG, levels=64)
+    return recipe(Table(shape=BIG, levels=64), data, save_every=1, batch=8, **knobs), data
+
+
+if __name__ == "__main__":
+    folder, model, steps = sys.argv[1], sys.argv[2], int(sys.argv[4])
+    left = int(sys.argv[5]) if len(sys.argv) > 5 else -1
+
+    def stop():
+        global left
+        left -= 1
+        return left == 0
+
+    knobs, data = settings(model, steps)
+    outcome = fit(knobs, data, folder, stop=stop)
+    sys.stdout.write(f"{'stopped' if outcome.stopped else 'done'} {outcome.step}\n")

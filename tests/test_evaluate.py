@@ -1,0 +1,109 @@
+"""Every image counts once, whatever the batch and the devices; baselines agree with what they are by definition."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from engine_models import LEVELS, SHAPE, Noisy, Table, dataset, jitter
+
+from jaxgen.core import UsageError
+from jaxgen.data.base import Split
+from jaxgen.evaluate import baselines, evaluate
+from jaxgen.mesh import make_mesh
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bound(Table):
+    """A bound that draws: the table's log-probability less some noise."""
+
+    exact = False
+
+    def log_prob(self, variables, image, key, condition=None):
+        return super().log_prob(variables, image, key) - jax.random.uniform(key, (len(image),))
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return Noisy().init(jax.random.key(3), {})
+
+
+@pytest.mark.parametrize("batch", [1, 8, 15, 16, 1000])
+@pytest.mark.parametrize("devices", [1, 3, 8])
+def test_the_whole_split_counts_once(variables, batch, devices):
+    data = dataset()
+    table = np.asarray(jax.nn.log_softmax(variables["params"]["table"]), np.float64).reshape(-1, LEVELS)
+    image = data.valid.image.reshape(len(data.valid), -1).astype(int)
+    nats = -table[np.arange(16), image].sum(1).mean()
+    found = evaluate(Noisy(), variables, data.valid, mesh=make_mesh(jax.devices()[:devices]), batch=batch)
+    assert found["count"] == len(data.valid) == 21
+    assert found["nats"] == pytest.approx(nats, rel=1e-6)
+    assert found["bits_per_dim"] == pytest.approx(nats / np.log(2) / 16, rel=1e-6)
+    assert found["bound"] is False
+
+
+def test_draws_do_not_depend_on_the_devices(variables):
+    data = dataset(transform=lambda batch, key, train: jitter(batch, key, True))
+    knobs = {"transform": data.transform, "batch": 8, "key": jax.random.key(5)}
+    one, eight = (evaluate(Bound(), variables, data.test, mesh=make_mesh(jax.devices()[:n]), **knobs) for n in (1, 8))
+    assert one["nats"] == pytest.approx(eight["nats"], rel=1e-6)
+    assert eight["bound"] is True
+    other = evaluate(Bound(), variables, data.test, **{**knobs, "key": jax.random.key(6)})
+    assert abs(other["nats"] - eight["nats"]) > 1e-3
+
+
+def test_transforms_are_told_that_this_is_no_training(variables):
+    data = dataset(transform=jitter)  # erases pixels in training only
+    plain = evaluate(Table(), variables, data.valid)
+    assert evaluate(Table(), variables, data.valid, transform=jitter) == plain
+
+
+def test_one_program_serves_repeated_evaluations(variables):
+    traces = []
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Counting(Table):
+        def log_prob(self, variables, image, key, condition=None):
+            traces.append(image.shape)
+            return super().log_prob(variables, image, key)
+
+    data = dataset()
+    for _ in range(3):
+        evaluate(Counting(), variables, data.valid, batch=8)
+        evaluate(Counting(), variables, data.test, batch=8)
+    assert traces == [(8, *SHAPE)]
+
+
+def test_an_empty_split_is_refused(variables):
+    with pytest.raises(UsageError, match="empty"):
+        evaluate(Table(), variables, Split(np.zeros((0, *SHAPE), np.uint8)))
+
+
+def test_baselines_by_hand():
+    train = np.array([0, 0, 1, 0], np.uint8).reshape(4, 1, 1, 1)
+    test = np.array([0, 1, 1], np.uint8).reshape(3, 1, 1, 1)
+    data = dataset(levels=2)
+    data = dataclasses.replace(data, train=Split(train), test=Split(test), valid=Split(train[:1]))
+    found = baselines(data)
+    assert found["uniform"] == 1.0
+    assert found["histogram"] == pytest.approx(-(np.log2(4 / 6) + 2 * np.log2(2 / 6)) / 3)
+    assert baselines(dataclasses.replace(data, test=None))["histogram"] == pytest.approx(-np.log2(4 / 6))
+
+
+def test_the_histogram_is_a_fitted_table():
+    """Add-one smoothed counts, scored as a model: the same bits per dimension."""
+    data = dataset()
+    counts = np.stack([(data.train.image == v).sum(0) for v in range(LEVELS)], -1) + 1
+    variables = {"params": {"table": jnp.log(jnp.asarray(counts, jnp.float32))}}
+    wanted = evaluate(Table(), variables, data.test)["bits_per_dim"]
+    assert baselines(data)["histogram"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_baselines_see_transformed_data():
+    halved = lambda batch, key, train: {**batch, "image": batch["image"] // 2}  # noqa: E731
+    data = dataclasses.replace(dataset(), levels=3)
+    direct = dataclasses.replace(
+        data, **{s: Split(getattr(data, s).image // 2, getattr(data, s).label) for s in ("train", "test")}
+    )
+    assert baselines(dataclasses.replace(data, transform=halved), batch=50) == baselines(direct)

@@ -1,0 +1,348 @@
+"""The one train step: the same run by every route, each objective within its own parameters, and honest failure."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from engine_models import LEVELS, SHAPE, Duel, Noisy, Table, dataset, jitter, recipe
+
+from jaxgen.core import Aux, Objective, UsageError
+from jaxgen.mesh import make_mesh
+from jaxgen.step import named
+from jaxgen.train import Diverged, Reporter, averaged, fit, init_state, make_step
+
+ONE = make_mesh(jax.devices()[:1])
+EIGHT = make_mesh()
+
+
+def plain(state):
+    """A state as named numpy arrays, keys as their data."""
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    return {
+        jax.tree_util.keystr(path): np.asarray(
+            jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        )
+        for path, x in leaves
+    }
+
+
+def assert_equal(a, b):
+    a, b = plain(a), plain(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def assert_close(a, b, tolerance=1e-6):
+    a, b = plain(a), plain(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        bound = tolerance * max(1.0, float(np.abs(a[name].astype(np.float64)).max()))
+        difference = np.abs(a[name].astype(np.float64) - b[name].astype(np.float64)).max()
+        assert difference <= bound, (name, difference)
+
+
+@pytest.mark.parametrize("model", [Noisy(), Table(), Duel(critic_every=2)], ids=lambda m: type(m).__name__)
+def test_the_mesh_equals_one_device(model):
+    """Ten SGD steps with augmentation, dropout and batch norm; draws belong to the global batch."""
+    data = dataset(transform=jitter)
+    knobs = recipe(model, data, ema=0.9, clip=1.0)
+    one, eight = fit(knobs, data, mesh=ONE), fit(knobs, data, mesh=EIGHT)
+    assert_close(one.state, eight.state)
+    assert one.state.step == 10
+    moved = init_state(knobs, {"image": data.train.image[:16]}, jitter).variables["params"]
+    assert not np.allclose(jax.tree.leaves(moved)[0], jax.tree.leaves(one.state.variables["params"])[0], atol=1e-3)
+
+
+def test_pmap_equals_one_device_without_draws():
+    data = dataset()
+    assert_close(
+        fit(recipe(Table(), data), data, mesh=ONE).state,
+        fit(recipe(Table(), data, parallel="pmap"), data, mesh=EIGHT).state,
+    )
+
+
+def test_pmap_draws_by_device_and_averages_running_statistics():
+    """With draws pmap is another run: what one device does with its own key and share, averaged over devices."""
+    data = dataset(transform=jitter)
+    knobs = recipe(Noisy(drop=0.5), data, steps=1, parallel="pmap")
+    mapped = fit(knobs, data, mesh=EIGHT).state
+    image, rows = data.train.image, np.argsort(np.random.Philox(key=[0, 0]).random_raw(96), kind="stable")[:16]
+    start = init_state(knobs, {"image": image[:16], "label": data.train.label[:16]}, jitter)
+
+    model = knobs.model
+
+    @jax.jit
+    def alone(device, image):
+        key = jax.random.fold_in(jax.random.fold_in(start.key, 0), device)
+        batch = jitter({"image": image}, named(key, "transform"), True)
+        loss = lambda p: model.loss({**start.variables, "params": p}, batch, named(key, "objective/both"))  # noqa: E731
+        grad, aux = jax.grad(loss, has_aux=True)(start.variables["params"])
+        return grad, aux.updates["batch_stats"]
+
+    grads, stats = zip(*(alone(device, image[rows[2 * device : 2 * device + 2]]) for device in range(8)))
+    mean = lambda trees: jax.tree.map(lambda *x: jnp.stack(x).mean(0), *trees)  # noqa: E731
+    wanted = jax.tree.map(lambda p, g: p - 0.1 * g, start.variables["params"], mean(grads))
+    assert_close(wanted, mapped.variables["params"])
+    assert_close(mean(stats), mapped.variables["batch_stats"])
+    together = fit(dataclasses.replace(knobs, parallel="jit"), data, mesh=EIGHT).state
+    assert not np.allclose(together.variables["params"]["net"]["conv"], mapped.variables["params"]["net"]["conv"])
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_a_chunk_of_steps_equals_single_steps(parallel):
+    data = dataset(transform=jitter)
+    single = recipe(Noisy(), data, steps=11, ema=0.9, parallel=parallel, optimizer=optax.adam(1e-2))
+    chunked = dataclasses.replace(single, chunk=5)
+    assert_close(fit(single, data, mesh=EIGHT).state, fit(chunked, data, mesh=EIGHT).state, 2e-6)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_streamed_data_equal_resident_data(chunk, parallel):
+    data = dataset(transform=jitter)
+    knobs = recipe(Noisy(), data, chunk=chunk, parallel=parallel)
+    assert_equal(fit(knobs, data, budget=None).state, fit(knobs, data, budget=0).state)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_accumulation_gives_the_same_gradient(loops):
+    data = dataset()
+    whole, pieces = (recipe(Table(), data, accumulate=n) for n in (1, 4))
+    batch = {"image": jnp.asarray(data.train.image[:16])}
+    start = init_state(whole, batch)
+    a, metrics = jax.jit(make_step(whole))(start, batch)
+    b, in_pieces = jax.jit(make_step(pieces, loops=loops))(start, batch)
+    assert_close(a, b)
+    assert metrics.keys() == in_pieces.keys()
+    np.testing.assert_allclose(metrics["nats"], in_pieces["nats"], rtol=1e-6)
+
+
+def test_accumulation_over_the_mesh_equals_one_device():
+    data = dataset(transform=jitter)
+    knobs = recipe(Noisy(), data, accumulate=2)
+    assert_close(fit(knobs, data, mesh=ONE).state, fit(knobs, data, mesh=EIGHT).state)
+    exact = recipe(Table(), data, accumulate=2)
+    assert_close(fit(exact, data).state, fit(dataclasses.replace(exact, accumulate=1), data).state)
+
+
+def test_each_objective_moves_only_its_own_parameters():
+    data = dataset()
+    knobs = recipe(Duel(critic_every=3), data)
+    batch = {"image": jnp.asarray(data.train.image[:16])}
+    step, state = jax.jit(make_step(knobs)), init_state(knobs, batch)
+    for t in range(4):
+        before = plain(state.variables["params"])
+        state, metrics = step(state, batch)
+        after = plain(state.variables["params"])
+        moved = {name for name in before if not np.array_equal(before[name], after[name])}
+        acted = t % 3 == 0
+        assert moved == {"['generator']['w']"} | ({"['critic']['w']", "['critic']['b']"} if acted else set())
+        assert np.isfinite(metrics["critic/loss"]) == acted
+        assert np.isfinite(metrics["generator/loss"])
+
+
+def test_objectives_act_in_order_each_with_its_own_optimizer():
+    """The generator (own SGD, rate 0.5) sees the critic that has just moved (the recipe's SGD, rate 0.1)."""
+    data, model = dataset(), Duel()
+    knobs = recipe(model, data)
+    batch = {"image": jnp.asarray(data.train.image[:16])}
+    start = init_state(knobs, batch)
+    key, params = jax.random.fold_in(start.key, 0), start.variables["params"]
+    loss = lambda f, p, name: f({"params": p}, batch, named(key, f"objective/{name}"))[0]  # noqa: E731
+    grad = jax.grad(lambda own: loss(model.critic_loss, {**params, "critic": own}, "critic"))(params["critic"])
+    critic = jax.tree.map(lambda p, g: p - 0.1 * g, params["critic"], grad)
+    grad = jax.grad(lambda own: loss(model.generator_loss, {"generator": own, "critic": critic}, "generator"))(
+        params["generator"]
+    )
+    generator = jax.tree.map(lambda p, g: p - 0.5 * g, params["generator"], grad)
+    state, _ = jax.jit(make_step(knobs))(start, batch)
+    assert_close({"generator": generator, "critic": critic}, state.variables["params"])
+
+
+def test_a_resting_objective_is_the_same_inside_and_outside_of_the_program():
+    data = dataset()
+    knobs = recipe(Duel(critic_every=2), data, steps=9)
+    assert_close(fit(knobs, data).state, fit(dataclasses.replace(knobs, chunk=3), data).state)
+
+
+def test_clipping_bounds_the_global_norm():
+    data = dataset()
+    batch = {"image": jnp.asarray(data.train.image[:16])}
+    start = init_state(recipe(Table(), data), batch)
+    free, metrics = make_step(recipe(Table(), data))(start, batch)
+    clipped, same = make_step(recipe(Table(), data, clip=0.25))(start, batch)
+    move = lambda s: np.asarray(s.variables["params"]["table"] - start.variables["params"]["table"])  # noqa: E731
+    norm = float(metrics["grad_norm"])
+    assert norm > 0.25
+    assert float(same["grad_norm"]) == pytest.approx(norm)
+    np.testing.assert_allclose(move(clipped), move(free) * 0.25 / norm, atol=1e-7)
+    loose, _ = make_step(recipe(Table(), data, clip=1e3))(start, batch)
+    np.testing.assert_allclose(move(loose), move(free), atol=1e-7)
+
+
+def test_averaged_parameters_follow_their_recurrence():
+    data = dataset()
+    knobs = recipe(Table(), data, ema=0.5, steps=1)
+    batch = {"image": jnp.asarray(data.train.image[:16])}
+    state = init_state(knobs, batch)
+    step, wanted = jax.jit(make_step(knobs)), np.asarray(state.variables["params"]["table"], np.float64)
+    for t in range(12):
+        state, _ = step(state, batch)
+        decay = min(0.5, (1 + t) / (10 + t))
+        wanted = decay * wanted + (1 - decay) * np.asarray(state.variables["params"]["table"], np.float64)
+    np.testing.assert_allclose(averaged(state)["params"]["table"], wanted, atol=1e-6)
+    assert averaged(dataclasses.replace(state, ema=None)) is state.variables
+
+
+class Log(Reporter):
+    def __init__(self):
+        self.events = []
+
+    def started(self, step, steps):
+        self.events.append(("started", step, steps))
+
+    def progress(self, step, metrics):
+        self.events.append(("progress", step, metrics))
+
+    def evaluated(self, step, split, metrics):
+        self.events.append(("evaluated", step, split))
+
+    def sampled(self, step, image):
+        self.events.append(("sampled", step, image))
+
+    def saved(self, step):
+        self.events.append(("saved", step))
+
+    def finished(self, outcome):
+        self.events.append(("finished", outcome.step))
+
+    def of(self, kind):
+        return [e[1] for e in self.events if e[0] == kind]
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_the_reporter_hears_everything_in_order(tmp_path, chunk):
+    data = dataset()
+    log = Log()
+    knobs = recipe(Table(), data, steps=10, evaluate_every=4, save_every=8, samples=6, chunk=chunk)
+    outcome = fit(knobs, data, tmp_path, reporter=log)
+    assert log.events[0] == ("started", 0, 10)
+    assert log.events[-1] == ("finished", 10)
+    assert log.of("progress") == ([4, 8, 9, 10] if chunk else list(range(1, 11)))
+    scored = [e[1:] for e in log.events if e[0] == "evaluated"]
+    assert scored == [(4, "valid"), (8, "valid"), (10, "valid"), (10, "test")]
+    assert log.of("sampled") == [4, 8, 10]
+    assert log.of("saved") == [4, 8, 10]  # 4 and 10 because they were better
+    image = next(e[2] for e in log.events if e[0] == "sampled")
+    assert image.shape == (6, *SHAPE)
+    assert image.dtype == np.uint8
+    assert image.max() < LEVELS
+    assert outcome.best_step == 10
+    assert set(outcome.metrics) == {f"{s}/{m}" for s in ("valid", "test") for m in ("nats", "bits_per_dim")}
+
+
+def test_metrics_of_a_chunk_are_means_over_the_steps_that_acted():
+    data = dataset()
+    singles, chunks = Log(), Log()
+    knobs = recipe(Duel(critic_every=2), data, steps=8)
+    fit(knobs, data, reporter=singles)
+    fit(dataclasses.replace(knobs, chunk=8), data, reporter=chunks)
+    each = [e[2] for e in singles.events if e[0] == "progress"]
+    (whole,) = [e[2] for e in chunks.events if e[0] == "progress"]
+    for name in whole:
+        assert whole[name] == pytest.approx(np.mean([m[name] for m in each if name in m]), rel=1e-5)
+    assert [("critic/loss" in m) for m in each] == [True, False] * 4
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, chunk):
+    data = dataset()
+    model = Table(explode_at=2.7)
+    knobs = recipe(model, data, steps=200, save_every=4, chunk=chunk, optimizer=optax.sgd(2.0), keep=100)
+    log = Log()
+    with pytest.raises(Diverged, match="'likelihood' gave a loss or gradient that is not finite at step") as caught:
+        fit(knobs, data, tmp_path, reporter=log)
+    step = caught.value.step
+    assert caught.value.objective == "likelihood"
+    assert step > 4
+    assert max(log.of("saved")) == step // 4 * 4
+    # The step is the first bad one: a run that ends there is finite, one more step is not.
+    good = fit(dataclasses.replace(knobs, steps=step), data)
+    assert np.isfinite(good.state.variables["params"]["table"]).all()
+    with pytest.raises(Diverged):
+        fit(dataclasses.replace(knobs, steps=step + 1), data)
+
+
+def test_the_fault_names_the_objective_that_failed_first():
+    class Broken(Duel):
+        def objectives(self):
+            def loss(variables, batch, key):
+                return jnp.sum(variables["params"]["generator"]["w"]) * jnp.inf, Aux({})
+
+            critic, generator = super().objectives()
+            return critic, dataclasses.replace(generator, loss=loss)
+
+    data = dataset()
+    with pytest.raises(Diverged) as caught:
+        fit(recipe(Broken(), data), data)
+    assert (caught.value.step, caught.value.objective) == (0, "generator")
+
+
+def test_patience_ends_the_run_and_test_is_read_with_the_best(tmp_path):
+    """At this rate the table overshoots: validation is best early on and the run ends before its steps."""
+    data = dataset(n=16)
+    knobs = recipe(Table(), data, steps=4000, batch=16, evaluate_every=20, patience=3, optimizer=optax.sgd(5.0))
+    log = Log()
+    outcome = fit(knobs, data, tmp_path, reporter=log)
+    assert outcome.step == outcome.best_step + 60 < 4000
+    assert not outcome.stopped
+    assert [e[1:] for e in log.events if e[0] == "evaluated"][-1] == (outcome.best_step, "test")
+    in_memory = fit(knobs, data)
+    assert in_memory.metrics == outcome.metrics
+    again = fit(knobs, data, tmp_path)
+    assert (again.step, again.metrics["test/nats"]) == (outcome.step, outcome.metrics["test/nats"])
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"batch": 12}, "batch must be a positive multiple of the 8 devices.*got 12: use batch 16"),
+        ({"batch": 104}, "batch 104 is larger than the 96 training images"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"ema": 1.0}, "ema must be"),
+        ({"clip": 0.0}, "clip must be positive"),
+        ({"accumulate": 3}, "accumulate must divide the 2 images"),
+        ({"chunk": 0}, "chunk must be at least 1"),
+        ({"model": Table(levels=3)}, "Table is made for images .* with 3 levels, but 'stand-in' has .* with 5"),
+        ({"model": Duel(), "patience": 2}, "patience needs a validation likelihood, which Duel lacks"),
+    ],
+)
+def test_bad_recipes_are_refused_before_anything_is_written(tmp_path, knobs, message):
+    data = dataset()
+    knobs = {"model": Table()} | knobs
+    with pytest.raises(UsageError, match=message):
+        fit(recipe(knobs.pop("model"), data, **knobs), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_objective_that_trains_what_is_not_there_is_refused():
+    class Lost(Table):
+        def objectives(self):
+            return (Objective("likelihood", self.loss, ("tabel",)),)
+
+    data = dataset()
+    with pytest.raises(UsageError, match="objective 'likelihood' trains 'tabel', but the parameters are: table"):
+        fit(recipe(Lost(), data), data)
+
+
+def test_a_folder_that_holds_another_run_is_refused(tmp_path):
+    data = dataset()
+    fit(recipe(Table(), data), data, tmp_path)
+    with pytest.raises(UsageError, match="already holds a run"):
+        fit(recipe(Table(), data), data, tmp_path, resume=False)
+    with pytest.raises(UsageError, match="saved by another model"):
+        fit(recipe(Noisy(), data, steps=20), data, tmp_path)
