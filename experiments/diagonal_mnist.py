@@ -28,6 +28,7 @@ def recipe(
     lr: float = 1e-3,
     ema: float = 0.0,  # decay of the averaged parameters that are evaluated; 0: none
     evaluate_every: int = 2000,  # steps between evaluations on validation data, samples and checkpoints
+    samples: int = 16,  # images drawn at each evaluation, by a full pass for every sub-pixel
 ) -> Recipe:
     return Recipe(
         data=source(data),
@@ -38,8 +39,9 @@ def recipe(
         ema=ema,
         evaluate_every=evaluate_every,
         save_every=evaluate_every,
+        samples=samples,
     )
 
 
-SMOKE = dict(layers=1, features=4, batch=8, steps=4, evaluate_every=2)
+SMOKE = dict(layers=1, features=4, batch=8, steps=4, evaluate_every=2, samples=0)
 EXPECTED = {"test/nats": (78.0, 80.0)}

@@ -27,6 +27,7 @@ def recipe(
     lr: float = 1e-3,
     dtype: Literal["float32", "bfloat16"] = "float32",  # of the layers' arithmetic; parameters stay float32
     evaluate_every: int = 5000,  # steps between evaluations on validation data, samples and checkpoints
+    samples: int = 16,  # images drawn at each evaluation, by a full pass for every sub-pixel
 ) -> Recipe:
     return Recipe(
         data=source(data),
@@ -36,8 +37,9 @@ def recipe(
         steps=steps,
         evaluate_every=evaluate_every,
         save_every=evaluate_every,
+        samples=samples,
     )
 
 
-SMOKE = dict(layers=1, features=3, head=6, batch=8, steps=2, evaluate_every=2)
+SMOKE = dict(layers=1, features=3, head=6, batch=8, steps=2, evaluate_every=2, samples=0)
 EXPECTED = {"test/bits_per_dim": (3.00, 3.13)}

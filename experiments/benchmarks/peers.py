@@ -187,6 +187,20 @@ class PixelNet(nn.Module):
         return F.cross_entropy(outputs.reshape(-1, levels), target.reshape(-1).long())
 
 
+class LayerPeer(nn.Module):
+    """The peer of `layer.LayerModel`: one recurrent layer on a shifted map, grey."""
+
+    def __init__(self, kind: str, features: int):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(2 * features, 1, 1))
+        self.layer = LAYERS[kind](features, 1)
+
+    def loss(self, image: Tensor) -> Tensor:
+        """Mean square of the output; image uint8[b,2h,height,width]."""
+        x = image.float() / 255 + self.shift
+        return self.layer(x, x).square().mean()
+
+
 def peer(model: Any) -> PixelNet:
     """The peer of a jaxgen `PixelCNN`, `RowLSTM` or `DiagonalBiLSTM` (no dropout, no marks), with fresh weights."""
     outputs = 1 if model.levels == 2 else model.levels

@@ -1,0 +1,397 @@
+"""Train steps and a forward pass of the pixel models beside their PyTorch peers, in one run: prints a table.
+
+    python experiments/benchmarks/train_step.py                (all cases, about ten minutes on two cores)
+    python experiments/benchmarks/train_step.py --only diagonal --samples 9
+
+Ours runs through the engine (`jaxgen.train.fit`, `jaxgen.evaluate`) as the command line sets it up on this machine,
+and once as a plain library call on one device; the peers (`peers.py`, which the tests hold against our models) run
+eagerly with RMSprop in the quicker of the two memory layouts. All live in processes of their own, which stay warm and
+measure in turn while the others sleep; both sides may use every core. Rows give medians over the samples, wall and
+CPU time per step. A ratio is PyTorch's time over ours. The last table is the engine's step against a bare jitted
+loss-gradient-update of the same model, in one process, in turn. Only a quiet machine gives figures worth keeping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import platform
+import queue
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+SETTLE = 0.3
+"""Seconds between two turns, in which a process's idle threads go to sleep."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row: a whole net, or (`layer`) one recurrent layer on a map of 2h features; 28×28, binary images."""
+
+    name: str
+    kind: str
+    layers: int
+    features: int
+    batch: int
+    asked: float
+    layer: bool = False
+    forward: bool = False
+    plain: bool = False
+
+
+CASES = (
+    Case("PixelCNN 15×64, train, b16", "PixelCNN", 15, 64, 16, 1.25),
+    Case("PixelCNN 15×64, train, b64", "PixelCNN", 15, 64, 64, 1.4),
+    Case("PixelCNN 15×64, train, b16, plain library call", "PixelCNN", 15, 64, 16, 1.0, plain=True),
+    Case("PixelCNN 15×64, forward, b16", "PixelCNN", 15, 64, 16, 1.7, forward=True),
+    Case("Row LSTM layer h=64, train, b16", "RowLSTM", 1, 64, 16, 1.8, layer=True),
+    Case("Row LSTM 8×64, train, b16", "RowLSTM", 8, 64, 16, 1.3),
+    Case("Diagonal BiLSTM layer h=64, train, b16", "DiagonalBiLSTM", 1, 64, 16, 5.0, layer=True),
+    Case("Diagonal BiLSTM 7×16, train, b16", "DiagonalBiLSTM", 7, 16, 16, 3.8),
+)
+OVERHEAD = ("PixelCNN 15×64, train, b16", "Diagonal BiLSTM 7×16, train, b16")
+
+
+def main() -> None:
+    """Start the workers, let them measure in turn, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=7, help="samples of each side, the median counts (default 7)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a sample (default 1.5)")
+    parser.add_argument("--only", default="", help="cases whose name contains this, in any case")
+    parser.add_argument("--json", type=Path, help="also write every sample to this file")
+    parser.add_argument("--worker", choices=("jaxgen", "plain", "torch", "bare"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return work(options.worker)
+    cases = [case for case in CASES if options.only.lower() in case.name.lower()]
+    if not cases:
+        parser.error(f"no case contains {options.only!r}: {', '.join(case.name for case in CASES)}")
+    workers = {name: Worker(name) for name in ("jaxgen", "plain", "torch")}
+    found: dict[str, Any] = {"machine": machine(), "cases": {}, "overhead": {}}
+    say(f"{found['machine']}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout |")
+    say("|---|---|---|---|---|---|---|")
+    for case in cases:
+        sides = {"ours": workers["plain" if case.plain else "jaxgen"], "torch": workers["torch"]}
+        samples = interleave(sides, case, options)
+        found["cases"][case.name] = samples
+        (ours, ours_cpu), (torch, torch_cpu) = median(samples["ours"]), median(samples["torch"])
+        say(
+            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:.2f} "
+            f"(CPU {1e3 * ours_cpu:.2f}) | {1e3 * torch:.2f} (CPU {1e3 * torch_cpu:.2f}) | {samples['layout']} |"
+        )
+    chosen = [case for case in cases if case.name in OVERHEAD]
+    if chosen:
+        say("\n| engine against a bare jitted step | asked | overhead | engine, ms | bare, ms |\n|---|---|---|---|---|")
+    for case in chosen:
+        same = workers["jaxgen"]
+        samples = interleave({"engine": same, "bare": same}, case, options)
+        found["overhead"][case.name] = samples
+        engine, bare = median(samples["engine"])[0], median(samples["bare"])[0]
+        say(f"| {case.name} | < 3 % | {100 * (engine / bare - 1):+.1f} % | {1e3 * engine:.2f} | {1e3 * bare:.2f} |")
+    for worker in workers.values():
+        worker.close()
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def interleave(sides: dict[str, Worker], case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds per step, (wall, CPU), of each side, `samples` times in turn."""
+    found: dict[str, Any] = {name: [] for name in sides}
+    steps = {}
+    for name, worker in sides.items():
+        ready = worker.ask(do="prepare", case=case.name, bare=name == "bare")
+        found |= {"layout": ready["layout"]} if "layout" in ready else {}
+        time.sleep(SETTLE)
+        wall = worker.ask(do="measure", steps=2, bare=name == "bare")["wall"]
+        steps[name] = max(3, math.ceil(options.seconds / wall))
+    for _ in range(options.samples):
+        for name, worker in sides.items():
+            time.sleep(SETTLE)
+            sample = worker.ask(do="measure", steps=steps[name], bare=name == "bare")
+            found[name].append((sample["wall"], sample["cpu"]))
+    for worker in set(sides.values()):
+        worker.ask(do="end")
+    return found
+
+
+def median(samples: list[tuple[float, float]]) -> tuple[float, float]:
+    """Of wall and of CPU time."""
+    return statistics.median(s[0] for s in samples), statistics.median(s[1] for s in samples)
+
+
+def machine() -> str:
+    """Processor, cores and versions in one line."""
+    from importlib.metadata import version
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {cores()} cores, jax {version('jax')}, torch {version('torch')}, load {os.getloadavg()[0]:.1f}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class Worker:
+    """A process that measures when asked, one line of JSON each way."""
+
+    def __init__(self, name: str):
+        command = [sys.executable, __file__, "--worker", name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """The answer to a question. Raises `RuntimeError` if the process has died."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker died of {question}: its message is above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Let the process end."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def work(name: str) -> None:
+    """A worker's life: answer questions until standard input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing else gets between the answers
+    sides: dict[bool, Any] = {}
+    for line in sys.stdin:
+        question, answer = json.loads(line), {}
+        if question["do"] == "prepare":
+            case = next(case for case in CASES if case.name == question["case"])
+            side = torch_side(case) if name == "torch" else jax_side(case, name == "jaxgen", question["bare"])
+            sides[question["bare"]] = side
+            answer = {"layout": side.layout} if name == "torch" else {}
+        elif question["do"] == "measure":
+            wall, cpu = sides[question["bare"]].measure(question["steps"])
+            answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
+        else:
+            while sides:
+                sides.popitem()[1].end()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+class Loop:
+    """Steps made by a function, one after the other."""
+
+    def __init__(self, step: Callable[[], Any], layout: str = "", warm_up: int = 3):
+        self.step, self.layout = step, layout
+        self.measure(warm_up)
+
+    def measure(self, steps: int) -> tuple[float, float]:
+        """Wall and CPU seconds of so many steps."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(steps):
+            self.step()
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    def end(self) -> None:
+        """Nothing to stop."""
+
+
+def torch_side(case: Case) -> Loop:
+    """The peer's loop, in the quicker of PyTorch's two layouts."""
+    import numpy as np
+    import peers
+    import torch
+
+    torch.set_num_threads(cores())
+
+    def loop(layout: str) -> Loop:
+        torch.manual_seed(0)
+        form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+        images = torch.from_numpy(pictures(case).transpose(0, 3, 1, 2).copy())
+        net = peers.LayerPeer(case.kind, case.features) if case.layer else peers.peer(model(case))
+        net = net.to(memory_format=form)
+        optimizer = torch.optim.RMSprop(net.parameters(), 1e-4, alpha=0.9, foreach=True)
+        draw = np.random.default_rng(0)
+
+        def step() -> float:
+            batch = images[torch.from_numpy(draw.integers(0, len(images), case.batch))].contiguous(memory_format=form)
+            if case.forward:
+                with torch.inference_mode():
+                    return net.loss(batch).item()
+            optimizer.zero_grad(set_to_none=True)
+            loss = net.loss(batch)
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return Loop(step, layout)
+
+    return min((loop(layout) for layout in ("contiguous", "channels_last")), key=lambda made: made.measure(3)[0])
+
+
+def jax_side(case: Case, as_command: bool, bare: bool) -> Any:
+    """Our steps: through the engine, or (`bare`) a jitted loss-gradient-update alone."""
+    from jaxgen.mesh import prepare_cpu
+
+    if as_command:
+        prepare_cpu(case.batch)
+    import optax
+
+    from jaxgen.data import Dataset, Source, Split
+    from jaxgen.train import Recipe
+
+    images = pictures(case)
+    split = Split(images)
+    data = Dataset("noise", 256 if case.layer else 2, split, Split(images[:16]), None, "noise")
+    endless = sys.maxsize
+    recipe = Recipe(
+        data=Source("noise", lambda: data),
+        model=model(case),
+        optimizer=optax.rmsprop(1e-4),
+        batch=case.batch,
+        steps=endless,
+        evaluate_every=endless,
+        save_every=endless,
+    )
+    if case.forward:
+        return forward(recipe, data)
+    return bare_steps(recipe, data) if bare else Engine(recipe, data)
+
+
+class Engine:
+    """`fit` in a thread, which is let go for so many steps and then held at its reporter."""
+
+    def __init__(self, recipe: Any, data: Any):
+        from jaxgen.train import Reporter, fit
+
+        self.allowed: queue.Queue[int] = queue.Queue()
+        self.marks: queue.Queue[tuple[float, float]] = queue.Queue()
+        self.left, self.stopped = 0, False
+        reporter = Reporter()
+        reporter.progress = self.progress  # type: ignore[method-assign]
+        run = {"reporter": reporter, "stop": lambda: self.stopped}
+        self.thread = threading.Thread(target=fit, args=(recipe, data), kwargs=run, daemon=True)
+        self.thread.start()
+        self.measure(3)
+
+    def progress(self, step: int, metrics: dict[str, float]) -> None:
+        """Told by `fit` after each step. The step after the one told of is already running, and ends while this
+        waits, so that the first step of a turn is not timed."""
+        self.marks.put((time.perf_counter(), time.process_time()))
+        if self.left == 0:
+            self.left = self.allowed.get()
+        self.left -= 1
+
+    def measure(self, steps: int) -> tuple[float, float]:
+        """Wall and CPU seconds of so many steps."""
+        while not self.marks.empty():
+            self.marks.get()
+        self.allowed.put(steps + 1)
+        marks = [self.marks.get(timeout=600) for _ in range(steps + 1)]
+        return marks[-1][0] - marks[0][0], marks[-1][1] - marks[0][1]
+
+    def end(self) -> None:
+        """Stop the run."""
+        self.stopped = True
+        self.allowed.put(sys.maxsize)
+        self.thread.join(120)
+
+
+def bare_steps(recipe: Any, data: Any) -> Loop:
+    """What a user writes who needs no engine: one jitted loss-gradient-update, a batch that lies on the devices."""
+    import jax
+    import optax
+
+    from jaxgen.mesh import make_mesh, replicated, sharded
+
+    mesh = make_mesh()
+    batch = jax.device_put({"image": data.train.image[: recipe.batch]}, sharded(mesh))
+    (objective,) = recipe.model.objectives()
+    variables = jax.jit(recipe.model.init, out_shardings=replicated(mesh))(jax.random.key(0), batch)
+    state = jax.device_put((variables, recipe.optimizer.init(variables)), replicated(mesh))
+    key = jax.random.key(0)
+
+    def update(state: Any, batch: Any) -> Any:
+        variables, moments = state
+        loss, gradient = jax.value_and_grad(lambda v: objective.loss(v, batch, key)[0])(variables)
+        moves, moments = recipe.optimizer.update(gradient, moments, variables)
+        return (optax.apply_updates(variables, moves), moments), loss
+
+    program = jax.jit(update, donate_argnums=0, out_shardings=replicated(mesh))
+
+    def step() -> float:
+        nonlocal state
+        state, loss = program(state, batch)
+        return float(loss)
+
+    return Loop(step)
+
+
+def forward(recipe: Any, data: Any) -> Loop:
+    """Log-probabilities by `jaxgen.evaluate`, a batch at a time."""
+    import jax
+
+    from jaxgen.data import Split
+    from jaxgen.evaluate import evaluate
+    from jaxgen.mesh import make_mesh, replicated
+
+    mesh, count = make_mesh(), 8
+    variables = jax.jit(recipe.model.init, out_shardings=replicated(mesh))(
+        jax.random.key(0), {"image": data.train.image}
+    )
+    split = Split(data.train.image[: count * recipe.batch])
+
+    def step() -> None:
+        evaluate(recipe.model, variables, split, mesh=mesh, batch=recipe.batch)
+
+    loop, measure = Loop(step, warm_up=1), Loop.measure
+
+    def per_batch(steps: int) -> tuple[float, float]:
+        wall, cpu = measure(loop, math.ceil(steps / count))
+        share = steps / count / math.ceil(steps / count)
+        return wall * share, cpu * share
+
+    loop.measure = per_batch  # type: ignore[method-assign]
+    return loop
+
+
+def pictures(case: Case) -> Any:
+    """Random images uint8[n,28,28,c]: binary, or for one layer the 2h features of its input in 256 steps."""
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    if case.layer:
+        return draw.integers(0, 256, (4 * case.batch, 28, 28, 2 * case.features), np.uint8)
+    return draw.integers(0, 2, (512, 28, 28, 1), np.uint8)
+
+
+def model(case: Case) -> Any:
+    """Our model of a case."""
+    import jaxgen.models
+
+    if case.layer:
+        from layer import LayerModel
+
+        return LayerModel(shape=(28, 28, 2 * case.features), levels=256, kind=case.kind, features=case.features)
+    kind = getattr(jaxgen.models, case.kind)
+    return kind(shape=(28, 28, 1), levels=2, layers=case.layers, features=case.features)
+
+
+if __name__ == "__main__":
+    main()
