@@ -69,7 +69,7 @@ def prepare_cpu(batch: int) -> None:
     """
     flags = os.environ.get("XLA_FLAGS", "")
     chosen = "xla_force_host_platform_device_count" in flags or "JAX_NUM_CPU_DEVICES" in os.environ
-    if not chosen and jax.config.jax_num_cpu_devices in (None, -1):
+    if not chosen and jax.config.values["jax_num_cpu_devices"] in (None, -1):
         jax.config.update("jax_num_cpu_devices", cpu_devices(batch, len(_cores())))
     _keep_large_buffers()
     _cache_programs()
@@ -96,7 +96,7 @@ def _keep_large_buffers() -> None:
 
 def _cache_programs() -> None:
     """Keep every compiled program in the user's cache folder, so that a second start skips compilation."""
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values["jax_compilation_cache_dir"]:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(Path(base) / "jaxgen" / "xla"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:

@@ -143,7 +143,8 @@ def make_step(
             key = jax.random.fold_in(key, lax.axis_index(axis))
         if transform is not None:
             batch = transform(batch, named(key, "transform"), True)
-        variables, opt_states, faults, logged = state.variables, [], [], {}
+        variables, opt_states, faults = state.variables, [], []
+        logged: dict[str, Any] = {}
         for i, objective in enumerate(objectives):
             act = _actor(recipe, objective, axis, loops)
             operands = (variables, state.opt_states[i], batch, named(key, f"objective/{objective.name}"))

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh
 
 from jaxgen.checkpoint import Checkpoints
-from jaxgen.core import Batch, Density, Sampler, UsageError, Variables
+from jaxgen.core import Batch, Density, Sampler, UsageError, Variables, require
 from jaxgen.data.base import Dataset
 from jaxgen.data.feed import Resident, Streamed, make_feed
+from jaxgen.dispatch import Programs
 from jaxgen.evaluate import evaluate, split_arrays
-from jaxgen.mesh import AXIS, check_batch, make_mesh, on_cpu, replicated, sharded
+from jaxgen.mesh import check_batch, make_mesh, replicated, sharded
 from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, named
 
 __all__ = ["Diverged", "Outcome", "Recipe", "Reporter", "TrainState", "averaged", "fit", "init_state", "make_step"]
@@ -159,60 +158,6 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
         )
 
 
-class Programs:
-    """The compiled programs of a recipe on a mesh: `count` steps in one dispatch, the state donated."""
-
-    def __init__(self, recipe: Recipe, dataset: Dataset, mesh: Mesh, feed: Resident | Streamed):
-        self.recipe, self.transform, self.mesh, self.feed = recipe, dataset.transform, mesh, feed
-        self.every = tuple(o.every for o in recipe.model.objectives())
-        self.cpu = on_cpu(mesh)
-        self.chunk = recipe.chunk or (1 if self.cpu else 100)
-        self.names: list[str] = []
-        self._made: dict[Any, Callable[..., Any]] = {}
-
-    def __call__(self, state: TrainState, step: int, count: int) -> tuple[TrainState, Any]:
-        """Dispatch `count` steps from `step`: the state after them and the metrics float32[count, …] by `names`,
-        behind which comes 1 where the run has a fault."""
-        item = self.feed.get(step, count)
-        # On a CPU an objective that rests is left out of the program: no gradient inside a conditional.
-        acting = tuple(step % e == 0 for e in self.every) if self.cpu and count == 1 else None
-        program = self._made.get((count, acting))
-        if program is None:
-            program = self._made[count, acting] = self._make(count, acting)
-        return program(state, self.feed.held, item)
-
-    def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
-        mapped = self.recipe.parallel == "pmap"
-        axis = AXIS if mapped else None
-        step = make_step(self.recipe, self.transform, axis, acting=acting, loops=not self.cpu)
-
-        def body(held: Any, state: TrainState, item: Any) -> tuple[TrainState, Any]:
-            batch = self.feed.pick(held, item)
-            if not mapped:
-                batch = lax.with_sharding_constraint(batch, sharded(self.mesh))
-            state, metrics = step(state, batch)
-            self.names = sorted(metrics)
-            fault = (state.fault >= 0).any().astype(jnp.float32)
-            return state, jnp.stack([*(metrics[name] for name in self.names), fault])
-
-        def program(state: TrainState, held: Any, items: Any) -> tuple[TrainState, Any]:
-            if count == 1:
-                state, row = body(held, state, jax.tree.map(lambda x: x[0], items))
-                return state, row[None]
-            return lax.scan(lambda state, item: body(held, state, item), state, items)
-
-        if mapped:
-            devices = list(self.mesh.devices.flat)
-            return jax.pmap(program, AXIS, in_axes=(None, None, 1), out_axes=None, devices=devices, donate_argnums=0)  # type: ignore[return-value]
-        everywhere = replicated(self.mesh)
-        return jax.jit(
-            program,
-            in_shardings=(everywhere, everywhere, sharded(self.mesh, 1)),
-            out_shardings=(everywhere, everywhere),
-            donate_argnums=0,
-        )
-
-
 class _Fit:
     """One call of `fit`."""
 
@@ -245,9 +190,10 @@ class _Fit:
         stopped = False
         while step < recipe.steps and not self._exhausted(step):
             count = self._piece(step)
+            items = self.feed.get(step, count)
             if pending is not None and self.programs.cpu:
                 pending = (pending[0], np.asarray(pending[1]))
-            state, rows = self.programs(state, step, count)
+            state, rows = self.programs(state, items, step, count)
             if pending is not None:
                 self._settle(state, *pending)
             step += count
@@ -323,11 +269,12 @@ class _Fit:
             fault = np.asarray(state.fault)
             first = min(range(len(fault)), key=lambda i: (fault[i] < 0, fault[i]))
             raise Diverged(int(fault[first]), self.recipe.model.objectives()[first].name)
-        means = {}
-        for name, column in zip(self.programs.names, rows.T):
-            acted = column[~np.isnan(column)]
-            if len(acted):
-                means[name] = float(acted.mean())
+        if len(rows) == 1:  # every step on a CPU: no more work than needed
+            row = rows[0].tolist()
+        else:
+            acted = ~np.isnan(rows)
+            row = (np.where(acted, rows, 0).sum(0) / np.where(acted.any(0), acted.sum(0), np.nan)).tolist()
+        means = {name: value for name, value in zip(self.programs.names, row) if value == value}
         self.reporter.progress(step, means)
 
     def _between(self, state: TrainState, step: int, stopped: bool) -> None:
@@ -352,7 +299,7 @@ class _Fit:
 
     def _score(self, variables: Variables, split: str, step: int) -> dict[str, Any]:
         found = evaluate(
-            self.recipe.model,
+            require(self.recipe.model, Density, "be scored"),
             variables,
             getattr(self.dataset, split),
             transform=self.dataset.transform,

@@ -57,14 +57,17 @@ def test_streamed_equals_resident(lanes, replacement):
     here, there = make_feed(data, MESH, **knobs), make_feed(data, MESH, **knobs, budget=100)
     assert isinstance(here, Resident)
     assert isinstance(there, Streamed)
-    pieces = [(0, 2), (2, 1), (3, 4), (7, 2)]
+    pieces = [(0, 2), (2, 1), (3, 4), (7, 2), (63, 1), (64, 1), (2, 1)]
     there.expect(iter(pieces))
     for step, count in pieces:
         a, b = here.get(step, count), there.get(step, count)
         assert b["image"].sharding.is_equivalent_to(sharded(MESH, 1), b["image"].ndim)
         for i in range(count):
-            want = here.pick(here.held, np.asarray(a)[i])
-            got = there.pick(there.held, jax.tree.map(lambda x, i=i: x[i], b))
+            if count == 1:
+                want, got = here.pick_at(here.held, a, step), there.pick_at(there.held, b, step)
+            else:
+                want = here.pick(here.held, np.asarray(a)[i])
+                got = there.pick(there.held, jax.tree.map(lambda x, i=i: x[i], b))
             rows = indices(4, step + i, 16, 50, replacement)
             for name in data:
                 np.testing.assert_array_equal(want[name], got[name])

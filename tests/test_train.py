@@ -10,6 +10,8 @@ import pytest
 from engine_models import LEVELS, SHAPE, Duel, Noisy, Table, dataset, jitter, recipe
 
 from jaxgen.core import Aux, Objective, UsageError
+from jaxgen.data.feed import make_feed
+from jaxgen.dispatch import Programs, convolves
 from jaxgen.mesh import make_mesh
 from jaxgen.step import named
 from jaxgen.train import Diverged, Reporter, averaged, fit, init_state, make_step
@@ -346,3 +348,27 @@ def test_a_folder_that_holds_another_run_is_refused(tmp_path):
         fit(recipe(Table(), data), data, tmp_path, resume=False)
     with pytest.raises(UsageError, match="saved by another model"):
         fit(recipe(Noisy(), data, steps=20), data, tmp_path)
+
+
+def test_no_loop_around_convolutions_on_a_cpu():
+    """XLA-CPU runs gradient convolutions inside loops and conditionals many times slower."""
+    conv = lambda x: jax.lax.conv(x, jnp.ones((1, 1, 2, 2)), (1, 1), "SAME")  # noqa: E731
+    x = jnp.ones((1, 1, 4, 4))
+    assert convolves(jax.jit(conv), x)
+    assert convolves(lambda x: jax.lax.scan(lambda c, _: (conv(c), None), x, None, length=2), x)
+    assert convolves(lambda x: jax.lax.cond(x.sum() > 0, conv, lambda x: x, x), x)
+    assert convolves(jax.grad(jax.checkpoint(lambda x: conv(x).sum())), x)
+    assert not convolves(lambda x: x @ x, x)
+
+    def loops(model, **knobs):
+        data = dataset()
+        knobs = recipe(model, data, **knobs)
+        feed = make_feed({"image": data.train.image}, ONE, seed=0, batch=16)
+        program = Programs(knobs, data, ONE, feed)._make(1, (True,) * len(model.objectives()))
+        start = init_state(knobs, {"image": jnp.asarray(data.train.image[:16])})
+        text = str(jax.make_jaxpr(program)(start, feed.held, feed.get(0, 1)))
+        return " scan[" in text or " cond[" in text
+
+    assert loops(Table(), accumulate=2)
+    assert not loops(Noisy(drop=0.0), accumulate=2)
+    assert not loops(Duel(critic_every=2))

@@ -3,7 +3,8 @@
 The order of an epoch is computed, never remembered: resuming a run needs only its step. Images that fit the devices
 are sent once and gathered there, the host sending nothing but indices (`Resident`); larger data stream in blocks of
 batches that a thread prepares ahead (`Streamed`). Both have the same two halves: `get(step, count)` makes on the host
-what the program of `count` steps is given, and `pick(held, item)` turns one step's share into its batch on the device.
+what the program of `count` steps is given, and on the device `pick` (one step of many) or `pick_at` (a program of one
+step) turns that into a batch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from jax.sharding import Mesh
 
 from jaxgen.core import Batch, UsageError
 from jaxgen.mesh import on_cpu, replicated, sharded
+
+WINDOW = 64
+"""Steps whose indices are sent together where a dispatch is a single step."""
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -71,7 +75,10 @@ class Feed(Protocol):
         """The items of steps step … step+count−1, stacked along a first axis, sharded along the second."""
 
     def pick(self, held: Any, item: Any) -> Batch:
-        """One step's item as its batch; pure, called inside the program."""
+        """One step's item as its batch; pure, called inside a program of several steps."""
+
+    def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
+        """The batch of `step` from what `get(step, 1)` gave; pure, called inside a program of one step."""
 
     def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
         """Told once, before training: the (step, count) that `get` will be asked for, in order."""
@@ -85,13 +92,23 @@ class Resident:
 
     def __init__(self, data: Mapping[str, Any], order: _Order, mesh: Mesh):
         self.order, self.sharding = order, sharded(mesh, 1)
+        self.window: tuple[int, Any] = (-1, None)
         self.held = place(dict(data), replicated(mesh))
 
     def get(self, step: int, count: int) -> Any:
-        return _send(self.order.block(step, count), self.sharding)
+        if count > 1:
+            return place(self.order.block(step, count), self.sharding)
+        # Single steps share the indices of a window, so that most of them send nothing at all.
+        start = step - step % WINDOW
+        if start != self.window[0]:
+            self.window = (start, place(self.order.block(start, WINDOW), self.sharding))
+        return self.window[1]
 
     def pick(self, held: Any, item: Any) -> Batch:
         return {name: array[item] for name, array in held.items()}
+
+    def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
+        return self.pick(held, items[step % WINDOW])
 
     def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
         pass
@@ -118,6 +135,9 @@ class Streamed:
 
     def pick(self, held: Any, item: Any) -> Batch:
         return item
+
+    def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
+        return jax.tree.map(lambda x: x[0], items)
 
     def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
         self.pieces = pieces
@@ -174,8 +194,3 @@ def place(tree: Any, sharding: jax.sharding.NamedSharding) -> Any:
         return jax.make_array_from_callback(array.shape, sharding, lambda where: array[where])
 
     return jax.tree.map(one, tree)
-
-
-def _send(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> Any:
-    # In one process the dispatch of the program sends small arrays faster than device_put does.
-    return array if jax.process_count() == 1 else place(array, sharding)

@@ -1,0 +1,91 @@
+"""The compiled programs of training: k steps of a recipe on a mesh in one dispatch.
+
+Under `jit` the batch is sharded over the mesh and the compiler does the rest; under `pmap` each device runs the same
+step on its share. Either way the state is donated, data and indices come from the feed, and all metrics leave as one
+small array, so that the host reads one thing per dispatch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Mesh
+
+from jaxgen.core import Batch
+from jaxgen.data.base import Dataset
+from jaxgen.data.feed import Resident, Streamed
+from jaxgen.mesh import AXIS, on_cpu, replicated, sharded
+from jaxgen.step import Recipe, TrainState, make_step
+
+
+class Programs:
+    """The compiled programs of a recipe on a mesh: `count` steps in one dispatch, the state donated."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, mesh: Mesh, feed: Resident | Streamed):
+        self.recipe, self.transform, self.mesh, self.feed = recipe, dataset.transform, mesh, feed
+        self.every = tuple(o.every for o in recipe.model.objectives())
+        self.cpu = on_cpu(mesh)
+        self.chunk = recipe.chunk or (1 if self.cpu else 100)
+        self.names: list[str] = []
+        self._made: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, state: TrainState, items: Any, step: int, count: int) -> tuple[TrainState, Any]:
+        """Dispatch `count` steps from `step`, with `items` from the feed: the state after them, and the metrics
+        float32[count, …] by `names`, behind which comes 1 where the run has a fault."""
+        # On a CPU an objective that rests is left out of the program: no gradient inside a conditional.
+        acting = tuple(step % e == 0 for e in self.every) if self.cpu and count == 1 else None
+        program = self._made.get((count, acting))
+        if program is None:
+            program = self._made[count, acting] = self._make(count, acting)
+        return program(state, self.feed.held, items)
+
+    def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
+        mapped = self.recipe.parallel == "pmap"
+        axis = AXIS if mapped else None
+        step = functools.partial(make_step, self.recipe, self.transform, axis, acting=acting)
+
+        def one(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
+            loops = not self.cpu or self.recipe.accumulate == 1 or not convolves(step(loops=True), state, batch)
+            if not mapped:
+                batch = lax.with_sharding_constraint(batch, sharded(self.mesh))
+            state, metrics = step(loops=loops)(state, batch)
+            self.names = sorted(metrics)
+            fault = (state.fault >= 0).any().astype(jnp.float32)
+            return state, jnp.stack([*(metrics[name] for name in self.names), fault])
+
+        def program(state: TrainState, held: Any, items: Any) -> tuple[TrainState, Any]:
+            if count == 1:
+                state, row = one(state, self.feed.pick_at(held, items, state.step))
+                return state, row[None]
+            return lax.scan(lambda state, item: one(state, self.feed.pick(held, item)), state, items)
+
+        if mapped:
+            devices = list(self.mesh.devices.flat)
+            return jax.pmap(program, AXIS, in_axes=(None, None, 1), out_axes=None, devices=devices, donate_argnums=0)  # type: ignore[return-value]
+        everywhere = replicated(self.mesh)
+        return jax.jit(
+            program,
+            in_shardings=(everywhere, everywhere, sharded(self.mesh, 1)),
+            out_shardings=(everywhere, everywhere),
+            donate_argnums=0,
+        )
+
+
+def convolves(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a function, traced on these arguments, contains a convolution anywhere."""
+
+    def within(jaxpr: Any) -> bool:
+        return any(e.primitive.name == "conv_general_dilated" or any(map(within, inner(e))) for e in jaxpr.eqns)
+
+    def inner(equation: Any) -> Iterator[Any]:
+        for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            value = getattr(value, "jaxpr", value)
+            if hasattr(value, "eqns"):
+                yield value
+
+    return within(jax.make_jaxpr(function)(*arguments).jaxpr)
