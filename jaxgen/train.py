@@ -27,7 +27,21 @@ from jaxgen.evaluate import evaluate, split_arrays
 from jaxgen.mesh import check_batch, make_mesh, replicated, sharded
 from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, named
 
-__all__ = ["Diverged", "Outcome", "Recipe", "Reporter", "TrainState", "averaged", "fit", "init_state", "make_step"]
+__all__ = [
+    "BEST",
+    "Diverged",
+    "Outcome",
+    "Recipe",
+    "Reporter",
+    "TrainState",
+    "averaged",
+    "check",
+    "example",
+    "fit",
+    "init_state",
+    "make_step",
+    "never",
+]
 
 BEST = "bits_per_dim"
 
@@ -149,6 +163,8 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
         raise UsageError(f"clip must be positive, or None for no clipping, got {recipe.clip}.")
     if recipe.parallel not in ("jit", "pmap"):
         raise UsageError(f"parallel must be 'jit' or 'pmap', got '{recipe.parallel}'.")
+    if recipe.parallel == "pmap" and jax.process_count() > 1:
+        raise UsageError(f"parallel='pmap' runs in one process, here are {jax.process_count()}: use parallel='jit'.")
     if recipe.patience is not None and not isinstance(model, Density):
         raise UsageError(f"patience needs a validation likelihood, which {type(model).__name__} lacks: leave it None.")
     if not recipe.replacement and recipe.batch > len(dataset.train):

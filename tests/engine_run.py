@@ -1,4 +1,7 @@
-"""A training run in a process of its own: `python engine_run.py FOLDER MODEL DEVICES STEPS [STOP_AFTER]`."""
+"""A training run in a process of its own: `python engine_run.py FOLDER MODEL DEVICES STEPS [STOP_AFTER [NUMBER:PORT]]`.
+
+Numbers 0 and 1 of a pair of processes find each other at the port and share the run.
+"""
 
 import sys
 from pathlib import Path
@@ -8,6 +11,9 @@ import jax
 if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", int(sys.argv[3]))
     jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax"))
+    if len(sys.argv) > 6:
+        number, port = sys.argv[6].split(":")
+        jax.distributed.initialize(f"localhost:{port}", 2, int(number))
 
 import optax
 from engine_models import Noisy, Table, dataset, jitter, recipe

@@ -1,6 +1,7 @@
 """A run that is stopped, killed or moved goes on as if nothing had happened."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,18 @@ def test_a_process_killed_while_saving_leaves_a_run_that_resumes(tmp_path):
     assert resumed.step == target
     assert not [p for p in rubbish if p.exists()]
     assert_equal(resumed.state, fit(knobs, data, mesh=two).state)
+
+
+def test_two_processes_share_a_run_and_stop_together(tmp_path, at_once):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    pair = [start(tmp_path, "noisy", 4, 12, after, f"{number}:{port}") for number, after in ((0, -1), (1, 5))]
+    assert [finish(process)[-2:] for process in pair] == [["stopped", "5"]] * 2
+    knobs, data = settings("noisy", 12)
+    resumed = fit(knobs, data, tmp_path)
+    assert resumed.step == 12
+    assert_close(resumed.state, at_once, 1e-5)
 
 
 def test_the_variables_of_a_run_can_be_read_alone(tmp_path, at_once):
