@@ -19,6 +19,7 @@ def recipe(
     ema: float = 0.5,
     chunk: int = 1,
     size: int = 8,
+    every: int = 2,
     levels: int = 17,
 ) -> Recipe:
     shared_by_tests.called()
@@ -30,8 +31,8 @@ def recipe(
         steps=steps,
         ema=ema,
         chunk=chunk,
-        evaluate_every=2,
-        save_every=2,
+        evaluate_every=every,
+        save_every=every,
         samples=8,
     )
 

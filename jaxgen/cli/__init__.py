@@ -1,14 +1,16 @@
 """The command line. This file imports nothing heavy: `jaxgen --help` answers before jax could be imported.
 
 Exit codes: 0 done; 1 the work failed (divergence, a fault of ours); 2 something that the user can mend (the command,
-its input, the disk); 130 and 143 after Ctrl-C and SIGTERM, with a training run saved. Errors are one sentence on standard error; `--debug` adds the
-traceback. What a program would read is on standard output, as JSON with `--json`; progress goes to standard error.
+its input, the disk); 130 and 143 after Ctrl-C and SIGTERM, with a training run saved. Errors are one sentence on
+standard error; `--debug` adds the traceback. What a program would read is on standard output, as JSON with `--json`;
+progress goes to standard error.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -35,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × or ─ is no reason to fail
     # The cache only saves time: one that cannot be written or read is no reason to speak.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     args = [arg for arg in args if arg != "--debug"]

@@ -40,7 +40,7 @@ def parse(kind: type[T], args: Sequence[str], prog: str, description: str | None
     for word in unknown:
         if word.startswith("-") and not _numeric(word):
             name = word.split("=")[0]
-            known = [f"--{f.name.replace('_', '-')}" for f in _fields(kind) if not _positional(f)]
+            known = [_flag(f) for f in _fields(kind) if not _positional(f)]
             raise UsageError(f"`{prog}` has no flag {name}.{nearest(name, known)} Its flags: {', '.join(known)}.")
     if unknown:
         raise UsageError(f"`{prog}` does not know what to do with {unknown[0]!r}; `{prog} --help` shows its flags.")
@@ -82,7 +82,11 @@ def _fields(kind: Any) -> list[Any]:
 
 
 def _positional(field: Any) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    return "Positional" in str(field.type)
+
+
+def _flag(field: Any) -> str:
+    return "--" + field.name.rstrip("_").replace("_", "-")
 
 
 def _numeric(word: str) -> bool:
@@ -90,21 +94,22 @@ def _numeric(word: str) -> bool:
 
 
 def _sentence(box: str, kind: Any, args: Sequence[str], prog: str) -> str:
-    """tyro's box as one sentence: what is between the frame and the first rule."""
-    lines = [line.strip().strip("│").strip() for line in box.splitlines()]
-    body = []
-    for line in lines:
-        if line.startswith("╭"):
-            continue
-        if line.startswith(("─", "╰")):
-            break
-        body.append(line)
-    said = " ".join(body).strip().rstrip(".")
+    """tyro's box as one sentence: what comes before the first rule, titles aside."""
+    parts: list[list[str]] = [[]]
+    for line in (line.strip().strip("│").strip() for line in box.splitlines()):
+        if line.startswith("╭"):  # the title is in the frame; where there is none (no UTF-8), in a part of its own
+            parts = [[], []]
+        elif line and not line.strip("─-╰╯"):
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    said = " ".join(parts[1] if len(parts) > 1 else parts[0]).strip().rstrip(".")
     if said.startswith("Missing from"):
-        wanted = [f.name.upper() for f in _fields(kind) if _positional(f)]
-        return f"`{prog}` wants {' '.join(wanted)} first; `{prog} --help` shows its flags."
+        missing = [f for f in _fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+        wanted = [f.name.upper() if _positional(f) else f"{_flag(f)} …" for f in missing]
+        return f"`{prog}` wants {' '.join(wanted)}; `{prog} --help` shows its flags."
     flag = re.match(r"Error parsing (--[\w-]+)", said)
-    field = next((f for f in _fields(kind) if flag and f"--{f.name.replace('_', '-')}" == flag[1]), None)
+    field = next((f for f in _fields(kind) if flag and _flag(f) == flag[1]), None)
     if flag and field is not None and flag[1] in args:
         given = itertools.takewhile(lambda word: not word.startswith("--"), args[list(args).index(flag[1]) + 1 :])
         value = " ".join(given)

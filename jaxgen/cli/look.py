@@ -207,6 +207,6 @@ def _show(found: Mapping[str, Any]) -> None:
     table(rows, ("module", "parameters", "bytes"), right=("parameters", "bytes"))
 
 
-def _unit(value: float, unit: str) -> str:
+def _unit(value: int | float, unit: str) -> str:
     power = max(0, min(4, int(math.log10(value) // 3))) if value >= 1 else 0
     return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T'][power]}{unit}"
