@@ -19,7 +19,7 @@ def to_float(image: UInt8[Array | np.ndarray, "*shape"], levels: int) -> Float[A
     return jnp.asarray(image, jnp.float32) / (levels - 1)
 
 
-def from_float(x: Float[Array, "*shape"], levels: int) -> UInt8[Array | np.ndarray, "*shape"]:
+def from_float(x: Float[Array, "*shape"], levels: int) -> UInt8[Array, "*shape"]:
     """0 … 1 rounded to the nearest of the values 0 … levels−1, clipped to that range."""
     return jnp.clip(jnp.round(x * (levels - 1)), 0, levels - 1).astype(jnp.uint8)
 

@@ -49,9 +49,10 @@ def ssim(
 def _blur(x: Array) -> Array:
     """Means under every Gaussian window inside the map [b,h,w,c]: one column pass, one row pass."""
     offset = np.arange(WINDOW) - WINDOW // 2
-    kernel = np.exp(-0.5 * (offset / SIGMA) ** 2)
-    kernel = jnp.asarray(kernel / kernel.sum(), jnp.float32)
+    bell = np.exp(-0.5 * (offset / SIGMA) ** 2)
+    kernel = jnp.asarray(bell / bell.sum(), jnp.float32)
     for axis in (1, 2):
         n = x.shape[axis] - WINDOW + 1
-        x = sum(kernel[i] * jax.lax.slice_in_dim(x, i, i + n, axis=axis) for i in range(WINDOW))
+        parts = [kernel[i] * jax.lax.slice_in_dim(x, i, i + n, axis=axis) for i in range(WINDOW)]
+        x = jnp.stack(parts).sum(axis=0)
     return x

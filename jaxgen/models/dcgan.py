@@ -191,5 +191,5 @@ class DCGAN(Sampler):
         if condition is not None:
             raise UsageError("DCGAN is unconditional: it takes no condition.")
         net = {"params": variables["params"]["generator"], "batch_stats": variables["batch_stats"]["generator"]}
-        image = self.generator.apply(net, self.latents(key, num), train=False)
+        image: Any = self.generator.apply(net, self.latents(key, num), train=False)
         return from_float((image + 1.0) / 2.0, self.levels)

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxgen.core import Aux, Batch, Density, Encoder, Objective, Reconstructor, Sampler, UsageError, Variables
@@ -92,29 +93,29 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         return nats, Aux({"nats": nats, "bits_per_dim": bits_per_dim(nats, self.shape), "kl": kl.mean()})
 
     def posterior(
-        self, variables: Variables, image: UInt8[Array, "b h w c"]
+        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]
     ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
         """Mean and log-variance of q(z|x)."""
         x = to_float(image, self.levels).reshape(len(image), -1)
-        mean, log_var = self.encoder.apply({"params": variables["params"]["encoder"]}, x)
-        return mean, log_var
+        outputs: Any = self.encoder.apply({"params": variables["params"]["encoder"]}, x)
+        return outputs
 
     def decode(self, variables: Variables, z: Float[Array, "b d"]) -> Float[Array, "b h w c levels"]:
         """Logits of each value of every sub-pixel under p(x|z)."""
-        (logits,) = self.decoder.apply({"params": variables["params"]["decoder"]}, z)
-        logits = logits.reshape(len(z), *self.shape, -1)
+        outputs: Any = self.decoder.apply({"params": variables["params"]["decoder"]}, z)
+        logits = outputs[0].reshape(len(z), *self.shape, -1)
         if self.levels == 2:  # Bernoulli(σ(l)) is the softmax of (0, l)
             logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
         return logits
 
     def log_likelihood(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], z: Float[Array, "b d"]
+        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], z: Float[Array, "b d"]
     ) -> Float[Array, " b"]:
         """log p(x|z) in nats."""
-        return categorical_log_prob(self.decode(variables, z), image).sum(axis=(1, 2, 3))
+        return categorical_log_prob(self.decode(variables, z), jnp.asarray(image)).sum(axis=(1, 2, 3))
 
     def elbo_terms(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""]
+        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], key: Key[Array, ""]
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """log p(x|z) at one z ~ q(z|x), and KL(q(z|x) ‖ p(z)) in closed form, nats: the ELBO is their difference."""
         mean, log_var = self.posterior(variables, image)
@@ -122,7 +123,11 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         return self.log_likelihood(variables, image, z), gaussian_kl(mean, log_var)
 
     def log_prob(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""], condition: Any = None
+        self,
+        variables: Variables,
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        key: Key[Array, ""],
+        condition: Any = None,
     ) -> Float[Array, " b"]:
         """The ELBO of each image (nats) with one z per image: an unbiased estimate of a lower bound of log p(x)."""
         _unconditional(condition)
@@ -130,7 +135,7 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         return log_likelihood - kl
 
     def iwae_bound(
-        self, variables: Variables, image: UInt8[Array, "b h w c"], key: Key[Array, ""], k: int
+        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], key: Key[Array, ""], k: int
     ) -> Float[Array, " b"]:
         """L_k of each image (nats): the log-mean of k importance weights, 50 of them in memory at a time.
 
@@ -155,11 +160,11 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         logits = self.decode(variables, jax.random.normal(latent_key, (num, self.latent)))
         return jax.random.categorical(pixel_key, logits).astype(jnp.uint8)
 
-    def encode(self, variables: Variables, image: UInt8[Array, "b h w c"]) -> Float[Array, "b d"]:
+    def encode(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> Float[Array, "b d"]:
         """The posterior mean."""
         return self.posterior(variables, image)[0]
 
-    def reconstruct(self, variables: Variables, image: UInt8[Array, "b h w c"]) -> UInt8[Array, "b h w c"]:
+    def reconstruct(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> UInt8[Array, "b h w c"]:
         """The mean of p(x|z) at the posterior mean, rounded to the nearest level."""
         pmf = jax.nn.softmax(self.decode(variables, self.encode(variables, image)))
         return from_float(pmf @ jnp.linspace(0.0, 1.0, self.levels), self.levels)
