@@ -45,7 +45,8 @@ class Objective:
     `loss(variables, batch, key) -> (scalar, Aux)`; `trains` names subtrees at the top of `variables["params"]`;
     the objective acts at steps divisible by `every`; `optimizer` overrides the recipe's. `separable` promises that
     the loss is a mean over independent examples which draws nothing (no dropout, no batch statistics), so that a
-    batch may be taken in pieces without changing the gradient.
+    batch may be taken in pieces without changing the gradient; `piece` is then how many images per device a CPU takes
+    at a time unless told otherwise, where that keeps a step in its cache (None: all).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Objective:
     every: int = 1
     optimizer: optax.GradientTransformation | None = None
     separable: bool = False
+    piece: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

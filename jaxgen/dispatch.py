@@ -30,6 +30,7 @@ class Programs:
         self.recipe, self.transform, self.mesh, self.feed = recipe, dataset.transform, mesh, feed
         self.every = tuple(o.every for o in recipe.model.objectives())
         self.cpu = on_cpu(mesh)
+        self.pieces = pieces(recipe, mesh)
         self.chunk = recipe.chunk or (1 if self.cpu else 100)
         self.names: list[str] = []
         self._made: dict[Any, Callable[..., Any]] = {}
@@ -47,10 +48,10 @@ class Programs:
     def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
         mapped = self.recipe.parallel == "pmap"
         axis = AXIS if mapped else None
-        step = functools.partial(make_step, self.recipe, self.transform, axis, acting=acting)
+        step = functools.partial(make_step, self.recipe, self.transform, axis, acting=acting, pieces=self.pieces)
 
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
-            loops = not self.cpu or self.recipe.accumulate == 1 or not convolves(step(loops=True), state, batch)
+            loops = not self.cpu or max(self.pieces) == 1 or not convolves(step(loops=True), state, batch)
             if not mapped:
                 batch = lax.with_sharding_constraint(batch, sharded(self.mesh))
             state, metrics = step(loops=loops)(state, batch)
@@ -74,6 +75,15 @@ class Programs:
             out_shardings=(everywhere, everywhere),
             donate_argnums=0,
         )
+
+
+def pieces(recipe: Recipe, mesh: Mesh) -> tuple[int, ...]:
+    """In how many pieces each objective takes its batch: as the recipe says, else as fits a CPU's cache, else one."""
+    share = recipe.batch // mesh.devices.size
+    if recipe.accumulate is not None or not on_cpu(mesh):
+        return (recipe.accumulate or 1,) * len(recipe.model.objectives())
+    asked = (o.piece if o.separable and o.piece else share for o in recipe.model.objectives())
+    return tuple(share // piece if share % piece == 0 else 1 for piece in asked)
 
 
 def convolves(function: Callable[..., Any], *arguments: Any) -> bool:

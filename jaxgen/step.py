@@ -38,7 +38,8 @@ class Recipe:
                              with its own draws and batch statistics, gradients averaged
     chunk                    steps per dispatch; None: 100 on accelerators, 1 on a CPU
     accumulate               pieces in which an objective takes its batch, one after another: less memory, same
-                             gradient where the objective is separable (other objectives see each piece as a batch)
+                             gradient where the objective is separable (other objectives see each piece as a batch);
+                             None: 1, but on a CPU pieces of the size that a separable objective asks for
     evaluate_every, save_every, keep   steps between evaluations, between checkpoints, how many of the latest stay
     patience                 evaluations without a better validation before the run ends, None: never
     samples, eval_batch      images drawn at each evaluation, images per batch there (None: as in training)
@@ -55,7 +56,7 @@ class Recipe:
     replacement: bool = False
     parallel: Literal["jit", "pmap"] = "jit"
     chunk: int | None = None
-    accumulate: int = 1
+    accumulate: int | None = None
     evaluate_every: int = 1000
     save_every: int = 1000
     keep: int = 2
@@ -124,6 +125,7 @@ def make_step(
     axis: str | None = None,
     *,
     acting: tuple[bool, ...] | None = None,
+    pieces: tuple[int, ...] | None = None,
     loops: bool = True,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]:
     """The pure step `(state, batch) -> (state, metrics)`, metrics being float32 scalars.
@@ -132,10 +134,12 @@ def make_step(
     several objectives; NaN for an objective that did not act in this step.
 
     `axis` names the mapped axis under pmap. `acting` says which objectives act, for a caller who knows the step
-    (None: decided inside by `lax.cond`). `loops=False` unrolls the accumulation. On a CPU both avoid gradient
-    convolutions inside control flow, which XLA-CPU runs many times slower.
+    (None: decided inside by `lax.cond`), `pieces` in how many pieces each takes its batch (None: as the recipe says),
+    and `loops=False` unrolls that accumulation. On a CPU the first and the last avoid gradient convolutions inside
+    control flow, which XLA-CPU runs many times slower.
     """
     objectives = recipe.model.objectives()
+    parts = pieces or (recipe.accumulate or 1,) * len(objectives)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         key = jax.random.fold_in(state.key, state.step)
@@ -146,7 +150,7 @@ def make_step(
         variables, opt_states, faults = state.variables, [], []
         logged: dict[str, Any] = {}
         for i, objective in enumerate(objectives):
-            act = _actor(recipe, objective, axis, loops)
+            act = _actor(recipe, objective, axis, parts[i], loops)
             operands = (variables, state.opt_states[i], batch, named(key, f"objective/{objective.name}"))
             if acting is not None:
                 now: Any = act if acting[i] else _rest(act)
@@ -179,14 +183,14 @@ def _own(params: dict[str, Any], objective: Objective) -> dict[str, Any]:
     return {name: params[name] for name in objective.trains}
 
 
-def _actor(recipe: Recipe, objective: Objective, axis: str | None, loops: bool) -> Callable[..., Any]:
+def _actor(recipe: Recipe, objective: Objective, axis: str | None, pieces: int, loops: bool) -> Callable[..., Any]:
     """One objective's share of a step: (variables, opt_state, batch, key) -> the same two, metrics, finite."""
     optimizer = _optimizer(recipe, objective)
 
     def act(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
         params = variables["params"]
         own = _own(params, objective)
-        grads, metrics, updates = _gradient(objective, variables, batch, key, recipe.accumulate, loops)
+        grads, metrics, updates = _gradient(objective, variables, batch, key, pieces, loops)
         if axis is not None:
             grads, metrics, updates = lax.pmean((grads, metrics, updates), axis)
         norm = optax.tree.norm(grads).astype(jnp.float32)

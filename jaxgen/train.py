@@ -155,7 +155,7 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
         value = getattr(recipe, name)
         if value is not None and value < low:
             raise UsageError(f"{name} must be at least {low}, got {value}.")
-    if share % recipe.accumulate:
+    if share % (recipe.accumulate or 1):
         raise UsageError(f"accumulate must divide the {share} images that each device takes, got {recipe.accumulate}.")
     if not 0 <= recipe.ema < 1:
         raise UsageError(f"ema must be at least 0 (none) and below 1, got {recipe.ema}.")

@@ -11,7 +11,7 @@ from engine_models import LEVELS, SHAPE, Duel, Noisy, Table, dataset, jitter, re
 
 from jaxgen.core import Aux, Objective, UsageError
 from jaxgen.data.feed import make_feed
-from jaxgen.dispatch import Programs, convolves
+from jaxgen.dispatch import Programs, convolves, pieces
 from jaxgen.mesh import make_mesh
 from jaxgen.step import named
 from jaxgen.train import Diverged, Reporter, averaged, fit, init_state, make_step
@@ -113,11 +113,11 @@ def test_streamed_data_equal_resident_data(chunk, parallel):
 @pytest.mark.parametrize("loops", [True, False])
 def test_accumulation_gives_the_same_gradient(loops):
     data = dataset()
-    whole, pieces = (recipe(Table(), data, accumulate=n) for n in (1, 4))
+    whole, several = (recipe(Table(), data, accumulate=n) for n in (1, 4))
     batch = {"image": jnp.asarray(data.train.image[:16])}
     start = init_state(whole, batch)
     a, metrics = jax.jit(make_step(whole))(start, batch)
-    b, in_pieces = jax.jit(make_step(pieces, loops=loops))(start, batch)
+    b, in_pieces = jax.jit(make_step(several, loops=loops))(start, batch)
     assert_close(a, b)
     assert metrics.keys() == in_pieces.keys()
     np.testing.assert_allclose(metrics["nats"], in_pieces["nats"], rtol=1e-6)
@@ -129,6 +129,25 @@ def test_accumulation_over_the_mesh_equals_one_device():
     assert_close(fit(knobs, data, mesh=ONE).state, fit(knobs, data, mesh=EIGHT).state)
     exact = recipe(Table(), data, accumulate=2)
     assert_close(fit(exact, data).state, fit(dataclasses.replace(exact, accumulate=1), data).state)
+
+
+def test_pieces_that_fit_the_cache_are_chosen_on_a_cpu_only_where_that_changes_nothing():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Cached(Table):
+        separable: bool = True
+
+        def objectives(self):
+            return (Objective("likelihood", self.loss, ("table",), separable=self.separable, piece=2),)
+
+    data = dataset()
+    knobs = recipe(Cached(), data, batch=32)
+    assert pieces(knobs, ONE) == (16,)
+    assert pieces(knobs, EIGHT) == (2,)
+    assert pieces(recipe(Cached(), data, batch=15), ONE) == (1,)
+    assert pieces(recipe(Cached(separable=False), data), ONE) == (1,)
+    assert pieces(recipe(Cached(), data, accumulate=1), ONE) == (1,)
+    assert pieces(recipe(Duel(), data, accumulate=2), ONE) == (2, 2)
+    assert_close(fit(knobs, data, mesh=ONE).state, fit(recipe(Table(), data, batch=32), data, mesh=ONE).state)
 
 
 def test_each_objective_moves_only_its_own_parameters():
