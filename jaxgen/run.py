@@ -32,6 +32,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 import jaxgen.models  # noqa: F401 (so that messages can name every model that has a capability)
 from jaxgen import core, local, recipe
 from jaxgen.checkpoint import Checkpoints
+from jaxgen.data import source
 from jaxgen.errors import UsageError
 from jaxgen.evaluate import evaluate
 from jaxgen.mesh import make_mesh, replicated, sharded
@@ -57,6 +58,7 @@ class Run:
     """A trained model with its variables, ready to use. Functions are compiled once per shape of their arguments."""
 
     folder: Path
+    record: Record
     recipe: Any
     model: Any
     variables: core.Variables
@@ -67,6 +69,12 @@ class Run:
     def dataset(self) -> Any:
         """The data that the run was trained on, loaded on first use."""
         return self.recipe.data.load()
+
+    def other_data(self, spec: str) -> Any:
+        """Another data set by what a user types, seen as the run's recipe sees its own where `data` is its knob."""
+        if "data" in self.record.file.knobs:
+            return recipe.build(self.record.file, self.record.settings | {"data": spec}).data.load()
+        return source(spec).load()
 
     def sample(self, num: int = 64, seed: int = 0) -> np.ndarray:
         """`uint8[num,h,w,c]` drawn from the model; the same seed gives the same images."""
@@ -162,7 +170,7 @@ def load(folder: str | Path, step: int | Literal["best", "last"] = "best", ema: 
             found = checkpoints.latest if step == "last" else step
         variables = checkpoints.variables(found, averaged=ema, sharding=replicated(mesh))
     _check_variables(made, variables, f"checkpoint {found} of {record.folder}")
-    return Run(record.folder, made, made.model, variables, int(found or 0), mesh)
+    return Run(record.folder, record, made, made.model, variables, int(found or 0), mesh)
 
 
 def _check_variables(made: Any, variables: core.Variables, name: str) -> None:
@@ -235,10 +243,10 @@ def open_folder(
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for name, source in local.sources(file.path, file.roots).items():
+        for name, original in local.sources(file.path, file.roots).items():
             copy = part / "recipe" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+            shutil.copyfile(original, copy)
         record = {"format": FORMAT, "recipe": file.path.name, "knobs": dict(settings), **about}
         write_json(part / "run.json", record)
         if is_run(folder):

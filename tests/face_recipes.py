@@ -24,7 +24,7 @@ def recipe(
 ) -> Recipe:
     shared_by_tests.called()
     return Recipe(
-        data=source(data),
+        data=requantised(source(data), levels) if data.endswith(".npz") else source(data),
         model={made},
         optimizer=optax.adam(lr),
         batch=batch,

@@ -121,6 +121,9 @@ def test_sample_evaluate_complete_and_inspect_of_a_run(runs, capsys, tmp_path):
     assert found["nats"] == pytest.approx(result["metrics"]["test/nats"], rel=1e-5)
     assert found["count"] == 360
     assert "360 test images of digits" in said(capsys, "evaluate", run, "--data", "digits")[1]
+    image = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype(np.uint8)
+    np.savez("photos.npz", train=image, test=image)  # 256 levels, which the recipe brings down to the model's
+    assert json.loads(said(capsys, "evaluate", run, "--data", "photos.npz", "--json")[1])["count"] == 20
     found = json.loads(said(capsys, "inspect", run, "--json")[1])
     assert found["can"] == ["Density", "Autoregressive", "Sampler", "Completer"]
     assert found["parameters"] == sum(m["parameters"] for m in found["modules"].values())
@@ -277,7 +280,7 @@ def test_help_shows_commands_and_a_recipes_knobs(capsys):
         (["sample", "{runs}/tiny", "-o", "no/x.png"], ["its folder is not there"]),
         (["evaluate", "{runs}/gan"], ["DCGAN cannot be evaluated by likelihood", "Models that can: ", "PixelCNN"]),
         (["evaluate", "{runs}/tiny", "--split", "tset"], ["tset", "test"]),
-        (["evaluate", "{runs}/tiny", "--data", "other.npz"], ["8×8×1 images of 17 levels", "9×9×1 of 256"]),
+        (["evaluate", "{runs}/tiny", "--data", "other.npz"], ["8×8×1 images of 17 levels", "9×9×1 of 17"]),
         (["evaluate", "{runs}/tiny", "--batch", "0"], ["--batch must be at least 1"]),
         (["complete", "{runs}/gan"], ["DCGAN cannot complete images"]),
         (["complete", "{runs}/tiny", "--keep", "middle"], ["--keep wants top-half", "got 'middle'"]),

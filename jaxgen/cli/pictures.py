@@ -56,9 +56,7 @@ def images(run: Any, name: str, num: int) -> UInt8[np.ndarray, "b h w c"]:
         if split is None:
             raise UsageError(f"{dataset.name} has no {name} split: --images valid, or another data set.")
     else:
-        from jaxgen.data import source
-
-        dataset = source(name).load()
+        dataset = run.other_data(name)
         split = dataset.valid if dataset.test is None else dataset.test
     run.check(dataset.shape, dataset.levels, dataset.name)
     image = split.image[:num]

@@ -85,11 +85,7 @@ def evaluate(args: Sequence[str]) -> int:
     options = flags.parse(Evaluate, args, "jaxgen evaluate")
     _at_least_one(batch=options.batch)
     run = _open(options, options.batch)
-    dataset = None
-    if options.data:
-        from jaxgen.data import source
-
-        dataset = source(options.data).load()
+    dataset = run.other_data(options.data) if options.data else None
     found = run.evaluate(options.split, dataset, options.batch)
     name = (dataset or run.dataset).name
     bound = " (an upper bound)" if found["bound"] else ""
