@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Taps = tuple[tuple[int, int], ...]
+Colours = tuple[int, ...]
 
 
 def groups(features: int, channels: int, gates: int = 1) -> np.ndarray:
@@ -93,6 +94,21 @@ def _tap_conv_backward(taps: Taps, saved: tuple[Array, Array], dy: Array) -> tup
 tap_conv.defvjp(_tap_conv_forward, _tap_conv_backward)
 
 
+def centre_mask(kind: Literal["A", "B"], taps: Taps, source: Colours, target: Colours) -> np.ndarray:
+    """`float32[taps, source, target]`: ones, but for the tap (0, 0), which is masked by colour groups."""
+    mask = np.ones((len(taps), len(source), len(target)), np.float32)
+    mask[taps.index((0, 0))] = group_mask(kind, np.array(source), np.array(target))
+    return mask
+
+
+def live_kernel(
+    kernel: Float[Array, "*layers t i o"], taps: Taps, kind: Literal["A", "B"], source: Colours, target: Colours
+) -> Float[Array, "*layers t i o"]:
+    """A `MaskedConv`'s kernel with its centre masked."""
+    mask = centre_mask(kind, taps, source, target)
+    return kernel if mask.all() else kernel * mask
+
+
 class MaskedConv(nn.Module):
     """Convolution over `taps`, the centre (0, 0) masked by colour groups, with bias.
 
@@ -102,24 +118,22 @@ class MaskedConv(nn.Module):
 
     taps: Taps
     kind: Literal["A", "B"]
-    source: tuple[int, ...]
-    target: tuple[int, ...]
+    source: Colours
+    target: Colours
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
         """Feature map of the same height and width."""
-        i, o = len(self.source), len(self.target)
-        mask = np.ones((len(self.taps), i, o), np.float32)
-        centre = self.taps.index((0, 0))
-        mask[centre] = group_mask(self.kind, np.array(self.source), np.array(self.target))
+        mask = centre_mask(self.kind, self.taps, self.source, self.target)
+        centre, o = self.taps.index((0, 0)), len(self.target)
         live = max(mask.sum() / o, 1.0)
         kernel = self.param("kernel", nn.initializers.normal(live**-0.5), mask.shape)
         bias = self.param("bias", nn.initializers.zeros, (o,))
         if not mask[centre].any():  # nothing of the own pixel is seen: drop the tap
             taps, kernel = self.taps[:centre] + self.taps[centre + 1 :], jnp.delete(kernel, centre, axis=0)
         else:
-            taps, kernel = self.taps, kernel if mask.all() else kernel * mask
+            taps, kernel = self.taps, live_kernel(kernel, self.taps, self.kind, self.source, self.target)
         dtype = jnp.dtype(self.dtype)
         x, kernel = x.astype(dtype), kernel.astype(dtype)
         y = dense(x, kernel[0]) if taps == ((0, 0),) else tap_conv(x, kernel, taps)

@@ -16,12 +16,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgen.nn.masked import MaskedConv, groups, raster_taps, row_taps
-from jaxgen.nn.recurrent import diagonal_bilstm, row_lstm
+from jaxgen.nn.recurrent import accumulator, diagonal_bilstm, row_lstm
 
 POINT = ((0, 0),)
 
 
-def _colours(features: int, channels: int, gates: int = 1) -> tuple[int, ...]:
+def colours(features: int, channels: int, gates: int = 1) -> tuple[int, ...]:
+    """Colour group of each feature of a map, as a tuple (`nn.masked.groups`)."""
     return tuple(groups(features, channels, gates).tolist())
 
 
@@ -37,9 +38,9 @@ class _Layer(nn.Module):
     @nn.compact
     def __call__(self, carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
         x, right, skip = carry
-        wide = _colours(2 * self.features, self.channels)
+        wide = colours(2 * self.features, self.channels)
         hidden = nn.Dropout(self.dropout, deterministic=not self.train)(self.hidden(x, right))
-        out = self.conv("out", POINT, _colours(self.features, self.channels), wide + wide)(hidden)
+        out = self.conv("out", POINT, colours(self.features, self.channels), wide + wide)(hidden)
         x = x + out[..., : len(wide)]
         return (x, x, skip + out[..., len(wide) :]), None
 
@@ -62,7 +63,7 @@ class ConvLayer(_Layer):
     """PixelCNN's layer: ReLU, 1×1 (2h → h), ReLU, 3×3 mask B (h → h), ReLU (1601.06759, figure 5)."""
 
     def hidden(self, x: Array, right: Array) -> Array:
-        wide, narrow = _colours(2 * self.features, self.channels), _colours(self.features, self.channels)
+        wide, narrow = colours(2 * self.features, self.channels), colours(self.features, self.channels)
         x = nn.relu(self.conv("narrow", POINT, wide, narrow)(nn.relu(x)))
         return nn.relu(self.conv("conv", raster_taps(3), narrow, narrow)(x))
 
@@ -71,8 +72,8 @@ class RowLayer(_Layer):
     """Row LSTM's layer: input-to-state 1×3 mask B to four gates, each masked by itself; state-to-state 1×3."""
 
     def hidden(self, x: Array, right: Array) -> Array:
-        gates = _colours(self.features, self.channels, gates=4)
-        x = self.conv("input_to_state", row_taps(3), _colours(2 * self.features, self.channels), gates)(x)
+        gates = colours(self.features, self.channels, gates=4)
+        x = self.conv("input_to_state", row_taps(3), colours(2 * self.features, self.channels), gates)(x)
         return row_lstm(x, self.state_to_state(3 * self.features), self.initial("h0"), self.initial("c0"))
 
 
@@ -80,7 +81,7 @@ class DiagonalLayer(_Layer):
     """Diagonal BiLSTM's layer: input-to-state 1×1 mask B to eight gates (four for each direction)."""
 
     def hidden(self, x: Array, right: Array) -> Array:
-        wide, gates = _colours(2 * self.features, self.channels), _colours(self.features, self.channels, gates=4)
+        wide, gates = colours(2 * self.features, self.channels), colours(self.features, self.channels, gates=4)
         left = self.conv("input_to_left", POINT, wide, gates)(x)
         right = self.conv("input_to_right", POINT, wide, gates)(right)
         weights = self.state_to_state(2, 2 * self.features)
@@ -107,16 +108,29 @@ class PixelNet(nn.Module):
     mend: bool = False
     dtype: str = "float32"
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Colour groups of the input channels."""
+        plain = tuple(range(self.channels))
+        return (*plain, *plain, self.channels - 1) if self.marks else plain
+
+    @property
+    def head_maps(self) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
+        """Name, source and target groups of the last two 1×1 maps."""
+        heads = colours(self.head, self.channels)
+        target = tuple(np.repeat(np.arange(self.channels), self.outputs).tolist())
+        return ("head", colours(2 * self.features, self.channels), heads), ("logits", heads, target)
+
+    def pixels(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w i"]:
+        """The input channels: x, 0 … 1, moved to −1 … 1, and the marks."""
+        marks = [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])] if self.marks else []
+        return jnp.concatenate([2 * x - 1, *marks], axis=-1)
+
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h w c outputs"]:
-        """Float32 outputs for every sub-pixel; x is the image scaled to 0 … 1."""
-        c, wide = self.channels, _colours(2 * self.features, self.channels)
-        source = tuple(range(c))
-        inputs = [2 * x - 1]
-        if self.marks:
-            inputs += [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])]
-            source = (*source, *source, c - 1)
-        pixels = jnp.concatenate(inputs, axis=-1)
+        """Outputs for every sub-pixel, in float32 at least; x is the image scaled to 0 … 1."""
+        c, source, wide = self.channels, self.sources, colours(2 * self.features, self.channels)
+        pixels = self.pixels(x)
         embed = MaskedConv(raster_taps(7), "A", source, wide, self.dtype, name="embed")(pixels)
         right = embed
         if self.mend:
@@ -125,8 +139,9 @@ class PixelNet(nn.Module):
             self.layer, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=self.layers
         )(self.features, c, self.dropout, self.dtype, train, name="layers")
         (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), None)
-        heads = _colours(self.head, c)
-        target = tuple(np.repeat(np.arange(c), self.outputs).tolist())
-        x = MaskedConv(POINT, "B", wide, heads, self.dtype, name="head")(nn.relu(x + skip))
-        x = MaskedConv(POINT, "B", heads, target, "float32", name="logits")(nn.relu(x).astype(jnp.float32))
+        for name, from_groups, to_groups in self.head_maps:
+            last = name == "logits"
+            dtype = accumulator(jnp.dtype(self.dtype)).name if last else self.dtype
+            x = nn.relu(x.astype(dtype) if last else x + skip)
+            x = MaskedConv(POINT, "B", from_groups, to_groups, dtype, name=name)(x)
         return x.reshape(*x.shape[:3], c, self.outputs)

@@ -11,6 +11,7 @@ Gates are ordered o, f, i, g: `o, f, i = σ(·)`, `g = tanh(·)`; `c' = f⊙c + 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,15 +55,20 @@ def lstm_scan(
     return _forward(x, w, h0, c0, reset, offsets, edge)[0]
 
 
+def accumulator(dtype: Any) -> Any:
+    """The type in which cells and sums are kept: float32 at least."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 def _starts(x: Array, h0: Array, c0: Array, edge: bool) -> tuple[Array, Array, Array]:
     s, b, n, gates = x.shape[1:]
     h = jnp.broadcast_to(h0[:, None, None], (s, b, n, gates // 4)).astype(x.dtype)
-    c = jnp.broadcast_to(c0[:, None, None], (s, b, n, gates // 4)).astype(jnp.float32)
+    c = jnp.broadcast_to(c0[:, None, None], (s, b, n, gates // 4)).astype(accumulator(x.dtype))
     return h, c, h if edge else jnp.zeros_like(h)
 
 
 def _forward(x, w, h0, c0, reset, offsets, edge):  # type: ignore[no-untyped-def]
-    d = w.shape[-1] // 4
+    d, wide = w.shape[-1] // 4, accumulator(x.dtype)
     h_start, c_start, fill = _starts(x, h0, c0, edge)
 
     def step(carry, line):  # type: ignore[no-untyped-def]
@@ -70,7 +76,7 @@ def _forward(x, w, h0, c0, reset, offsets, edge):  # type: ignore[no-untyped-def
         x_t, reset_t = line
         c = jnp.where(reset_t[None, None, :, None], c_start, c)
         near = _neighbours(h, offsets, fill, h_start, reset_t)
-        pre = x_t.astype(jnp.float32) + jnp.einsum("sbnk,skg->sbng", near, w, preferred_element_type=jnp.float32)
+        pre = x_t.astype(wide) + jnp.einsum("sbnk,skg->sbng", near, w, preferred_element_type=wide)
         sig = jax.nn.sigmoid(pre[..., : 3 * d])
         g = jnp.tanh(pre[..., 3 * d :])
         o, f, i = jnp.split(sig, 3, axis=-1)
@@ -84,7 +90,7 @@ def _forward(x, w, h0, c0, reset, offsets, edge):  # type: ignore[no-untyped-def
 
 def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
     hs, cs, gates, w, h0, c0, reset = saved
-    d = w.shape[-1] // 4
+    d, wide = w.shape[-1] // 4, accumulator(gates.dtype)
     h_start, c_start, fill = _starts(gates, h0, c0, edge)
     c_before = jnp.concatenate([c_start[None], cs[:-1]])
     fresh = reset != 0
@@ -95,15 +101,15 @@ def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
         dh, dc, dc0 = carry
         dh_t, c_t, c_prev, gate, fresh_t = line
         fresh_t = fresh_t[None, None, :, None]
-        o, f, i, g = jnp.split(gate.astype(jnp.float32), 4, axis=-1)
-        dh = dh + dh_t.astype(jnp.float32)
+        o, f, i, g = jnp.split(gate.astype(wide), 4, axis=-1)
+        dh = dh + dh_t.astype(wide)
         tanh_c = jnp.tanh(c_t)
         dc = dc + dh * o * (1 - tanh_c * tanh_c)
         c_prev = jnp.where(fresh_t, c_start, c_prev)
         dpre = jnp.concatenate(
             [dh * tanh_c * o * (1 - o), dc * c_prev * f * (1 - f), dc * g * i * (1 - i), dc * i * (1 - g * g)], axis=-1
         ).astype(hs.dtype)
-        dnear = jnp.einsum("sbng,sgk->sbnk", dpre, wt, preferred_element_type=jnp.float32)
+        dnear = jnp.einsum("sbng,sgk->sbnk", dpre, wt, preferred_element_type=wide)
         dc = dc * f
         dc0 = dc0 + jnp.where(fresh_t, dc, 0.0).sum(axis=(1, 2))
         dh = zero
@@ -112,19 +118,19 @@ def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
             dh = dh + (jnp.where(fresh_t, 0.0, part) if offset == 0 else _shift(part, -offset, zero))
         return (dh, jnp.where(fresh_t, 0.0, dc), dc0), dpre
 
-    start = (zero, zero, jnp.zeros(c0.shape, jnp.float32))
+    start = (zero, zero, jnp.zeros(c0.shape, wide))
     (_, dc, dc0), dpre = jax.lax.scan(step, start, (dhs, cs, c_before, gates, fresh), reverse=True)
     h_before = jnp.concatenate([h_start[None], hs[:-1]])
     near = jax.vmap(lambda h, r: _neighbours(h, offsets, fill, h_start, r))(h_before, fresh)
-    dw = jnp.einsum("tsbnk,tsbng->skg", near, dpre, preferred_element_type=jnp.float32)
+    dw = jnp.einsum("tsbnk,tsbng->skg", near, dpre, preferred_element_type=wide)
     # h0 enters linearly wherever a neighbour is missing: sum the gates' gradients there, then one small product.
-    dh0 = jnp.zeros(h0.shape, jnp.float32)
+    dh0 = jnp.zeros(h0.shape, wide)
     t, n = reset.shape
     for k, offset in enumerate(offsets):
         missing = fresh if offset == 0 else _outside(t, n, offset, edge)
         missing = missing | (jnp.arange(t) == 0)[:, None] & (_inside(n, offset) | edge)
-        summed = jnp.einsum("tn,tsbng->sg", missing.astype(dpre.dtype), dpre, preferred_element_type=jnp.float32)
-        dh0 = dh0 + jnp.einsum("sg,sgd->sd", summed, wt[..., k * d : (k + 1) * d].astype(jnp.float32))
+        summed = jnp.einsum("tn,tsbng->sg", missing.astype(dpre.dtype), dpre, preferred_element_type=wide)
+        dh0 = dh0 + jnp.einsum("sg,sgd->sd", summed, wt[..., k * d : (k + 1) * d].astype(wide))
     dc0 = dc0 + dc.sum(axis=(1, 2))
     return dpre, dw.astype(w.dtype), dh0.astype(h0.dtype), dc0.astype(c0.dtype), jnp.zeros_like(reset)
 

@@ -1,0 +1,280 @@
+"""Drawing images pixel by pixel at about the cost of one forward pass: what `nn.pixel` computes, with memory.
+
+A pixel's features need only the finished rows and what lies to their left. Two nested scans, over rows and over the
+pixels of a row, keep just that. At the start of a row all that depends on finished rows is one product for all
+layers and columns together; in the row itself a pixel costs a few small products per layer. A colour pixel is passed
+once for each channel, with the channels drawn so far.
+
+The functions read the parameters of `nn.pixel.PixelNet` and must agree with it: tests hold every logit and every
+drawn pixel against full passes. Lines of a map are [w, layers, b, features], so that a scan over columns slices them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxgen.images import to_float
+from jaxgen.nn.masked import live_kernel, raster_taps, row_taps
+from jaxgen.nn.pixel import POINT, ConvLayer, DiagonalLayer, PixelNet, RowLayer, colours
+from jaxgen.nn.recurrent import accumulator
+
+Draw = Callable[[Array, Array, Array], Array]
+
+
+def draw_image(net: PixelNet, params: Any, start: Array, levels: int, draw: Draw) -> Array:
+    """Images uint8[b,h,w,c] drawn in raster order, sub-pixel after sub-pixel.
+
+    `draw(outputs, i, old)` gives sub-pixel number i (raster order, channels inside) as uint8[b] from the net's outputs
+    float32[b,outputs] for it and from the value that stands in `start`.
+    """
+    b, h, w, c = start.shape
+    layer = _KINDS[net.layer](net, params["layers"], w, b)
+    embed = _Embedding(net, params["embed"], "A")
+    embed_right = _Embedding(net, params["embed_right"], "B") if net.mend else None
+    head = [
+        (live_kernel(params[name]["kernel"], POINT, "B", source, target)[0], params[name]["bias"])
+        for name, source, target in net.head_maps
+    ]
+
+    def pixels(image: Array) -> Array:
+        return net.pixels(to_float(image, levels))
+
+    def outputs(x: Array, skip: Array) -> Array:
+        dtype = jnp.dtype(net.dtype)
+        y = jax.nn.relu(x + skip) @ head[0][0].astype(dtype) + head[0][1].astype(dtype)
+        return (jax.nn.relu(y).astype(accumulator(dtype)) @ head[1][0] + head[1][1]).reshape(b, c, -1)
+
+    def row(carry: Any, r: Array) -> Any:
+        image, cache = carry
+        above = jax.lax.dynamic_slice_in_dim(jnp.pad(image, ((0, 0), (3, 0), (0, 0), (0, 0))), r, 3, axis=1)
+        inside = jnp.arange(3) + r >= 3
+        rows_above = pixels(above) * inside[:, None, None]
+        context = layer.row(cache, r)
+
+        def pixel(carry: Any, at: Any) -> Any:
+            window, state = carry
+            j, embedded, given, old = at
+            value = jnp.zeros_like(old)
+            for k in range(c):
+                own = pixels(value[:, None, None])[:, 0, 0]
+                x = embedded + embed.row_part(window, own)
+                skip = jnp.zeros_like(x)
+                states, kept = [], []
+                for n in range(net.layers):
+                    inputs = x
+                    hidden, state_n, kept_n = layer.pixel(n, _at(given, n), _at(state, n), inputs)
+                    out = layer.out(n, hidden)
+                    x, skip = x + out[..., : x.shape[-1]], skip + out[..., x.shape[-1] :]
+                    states.append(state_n)
+                    kept.append(kept_n)
+                i = (r * w + j) * c + k
+                value = value.at[:, k].set(draw(outputs(x, skip)[:, k], i, old[:, k]))
+            own = pixels(value[:, None, None])[:, 0, 0]
+            return (jnp.concatenate([window[:, 1:], own[:, None]], axis=1), _stack(states)), (value, _stack(kept))
+
+        old = jax.lax.dynamic_index_in_dim(image, r, axis=1, keepdims=False).swapaxes(0, 1)
+        window = jnp.zeros((b, 3, len(embed.source)))
+        columns = (jnp.arange(w), embed.upper_part(rows_above), context, old)
+        _, (values, kept) = jax.lax.scan(pixel, (window, layer.start), columns)
+        image = jax.lax.dynamic_update_index_in_dim(image, values.swapaxes(0, 1), r, axis=1)
+        right = None
+        if embed_right is not None:
+            right = embed_right.whole_row(rows_above, pixels(values.swapaxes(0, 1)[:, None])[:, 0])
+        return (image, layer.finish(cache, kept, right, r)), None
+
+    return jax.lax.scan(row, (start, layer.cache), jnp.arange(h))[0][0]
+
+
+def _at(tree: Any, n: int) -> Any:
+    return jax.tree.map(lambda a: a[n], tree)
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+class _Embedding:
+    """The first 7×7 convolution, split in the three rows above and the current row."""
+
+    def __init__(self, net: PixelNet, params: Any, kind: Any):
+        self.source, dtype = net.sources, jnp.dtype(net.dtype)
+        kernel = live_kernel(
+            params["kernel"], raster_taps(7), kind, self.source, colours(2 * net.features, net.channels)
+        )
+        self.above, self.left, self.bias = (a.astype(dtype) for a in (kernel[:21], kernel[21:], params["bias"]))
+        self.dtype = dtype
+
+    def upper_part(self, rows: Array) -> Array:
+        """[w,b,2h] from the three rows above [b,3,w,i], bias included."""
+        w = rows.shape[2]
+        padded = jnp.pad(rows.astype(self.dtype), ((0, 0), (0, 0), (3, 3), (0, 0)))
+        parts = [padded[:, i, j : j + w] for i in range(3) for j in range(7)]
+        kernel = self.above.reshape(-1, self.above.shape[-1])
+        return (jnp.concatenate(parts, axis=-1) @ kernel + self.bias).swapaxes(0, 1)
+
+    def row_part(self, window: Array, own: Array) -> Array:
+        """[b,2h] from the three pixels to the left [b,3,i] and the own one [b,i]."""
+        seen = jnp.concatenate([window, own[:, None]], axis=1).astype(self.dtype)
+        return seen.reshape(len(seen), -1) @ self.left.reshape(-1, self.left.shape[-1])
+
+    def whole_row(self, above: Array, own: Array) -> Array:
+        """[w,b,2h] of a finished row [b,w,i]."""
+        w = own.shape[1]
+        padded = jnp.pad(own.astype(self.dtype), ((0, 0), (3, 0), (0, 0)))
+        parts = jnp.concatenate([padded[:, j : j + w] for j in range(4)], axis=-1)
+        return self.upper_part(above) + (parts @ self.left.reshape(-1, self.left.shape[-1])).swapaxes(0, 1)
+
+
+class _Layers:
+    """All layers of one kind: parameters stacked along a first axis, as `scan` made them.
+
+    `cache` is what a row leaves to the next, `start` what a row's first pixel finds to its left.
+    """
+
+    def __init__(self, net: PixelNet, params: Any, width: int, batch: int):
+        self.net, self.params, self.width, self.batch = net, params, width, batch
+        self.dtype, self.features = jnp.dtype(net.dtype), net.features
+        self.wide, self.narrow = (colours(n * net.features, net.channels) for n in (2, 1))
+        self.gates = colours(net.features, net.channels, gates=4)
+        self.out_kernel, self.out_bias = self.conv("out", POINT, self.narrow, self.wide + self.wide)
+        self.prepare()
+
+    def conv(self, name: str, taps: Any, source: Any, target: Any) -> tuple[Array, Array]:
+        """Kernel [layers, taps, in, out] and bias [layers, out] of a masked convolution."""
+        own = self.params[name]
+        kernel = live_kernel(own["kernel"], taps, "B", source, target)
+        return kernel.astype(self.dtype), own["bias"].astype(self.dtype)
+
+    def zeros(self, *shape: int) -> Array:
+        return jnp.zeros((*shape, self.net.layers, self.batch, self.features), self.dtype)
+
+    def initial(self, name: str, side: int | None = None) -> Array:
+        """A learned initial state, [layers, b, h]."""
+        value = self.params[name] if side is None else self.params[name][:, side]
+        return jnp.broadcast_to(value[:, None].astype(self.dtype), (self.net.layers, self.batch, self.features))
+
+    def line(self, state: Array) -> Array:
+        """The same state in every column."""
+        return jnp.broadcast_to(state, (self.width, *state.shape))
+
+    def out(self, n: int, hidden: Array) -> Array:
+        """Residual and skip part of layer n, [b,4h]."""
+        return hidden @ self.out_kernel[n, 0] + self.out_bias[n]
+
+    cache: Any = None
+    start: Any = None
+
+    def prepare(self) -> None:
+        """Kernels, `cache` and `start`."""
+        raise NotImplementedError
+
+    def row(self, cache: Any, r: Array) -> Any:
+        """What finished rows give to each column of row r; leaves [w, layers, b, …]."""
+        raise NotImplementedError
+
+    def pixel(self, n: int, given: Any, state: Any, x: Array) -> tuple[Array, Any, Any]:
+        """Layer n at one pixel: its hidden features, its state for the next pixel, and what the row keeps."""
+        raise NotImplementedError
+
+    def finish(self, cache: Any, kept: Any, right: Array | None, r: Array) -> Any:
+        """The cache after a row; by default what its pixels kept."""
+        return kept
+
+
+def _lines(x: Array, kernel: Array) -> Array:
+    """[w, layers, b, i] times [layers, i, o]."""
+    return jnp.einsum("wlbi,lio->wlbo", x, kernel)
+
+
+class _Conv(_Layers):
+    """Keeps the narrow features of the row above; their upper taps are summed at the start of a row."""
+
+    def prepare(self) -> None:
+        self.narrow_kernel, self.narrow_bias = self.conv("narrow", POINT, self.wide, self.narrow)
+        kernel, self.bias = self.conv("conv", raster_taps(3), self.narrow, self.narrow)
+        self.above = kernel[:, :3].reshape(len(kernel), -1, self.features)
+        self.own = kernel[:, 3:].reshape(len(kernel), -1, self.features)
+        self.cache, self.start = self.zeros(self.width), self.zeros()
+
+    def row(self, cache: Array, r: Array) -> Array:
+        padded = jnp.pad(cache, ((1, 1), (0, 0), (0, 0), (0, 0)))
+        near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
+        return _lines(near, self.above) + self.bias[:, None]
+
+    def pixel(self, n: int, given: Array, state: Array, x: Array) -> tuple[Array, Any, Any]:
+        narrow = jax.nn.relu(jax.nn.relu(x) @ self.narrow_kernel[n, 0] + self.narrow_bias[n])
+        hidden = given + jnp.concatenate([state, narrow], axis=-1) @ self.own[n]
+        return jax.nn.relu(hidden), narrow, narrow
+
+
+def _cell(pre: Array, c: Array, dtype: Any) -> tuple[Array, Array]:
+    """An LSTM's h and c from its gates o, f, i, g."""
+    o, f, i, g = jnp.split(pre.astype(accumulator(dtype)), 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return (jax.nn.sigmoid(o) * jnp.tanh(c)).astype(dtype), c
+
+
+class _Row(_Layers):
+    """Keeps h and c of the row above; a pixel's state is its left neighbour's input, for the 1×3 mask-B map."""
+
+    def prepare(self) -> None:
+        kernel, self.bias = self.conv("input_to_state", row_taps(3), self.wide, self.gates)
+        self.own = kernel.reshape(len(kernel), -1, kernel.shape[-1])
+        self.weights = self.params["state_to_state"].astype(self.dtype)
+        self.cache = self.line(self.initial("h0")), self.line(self.initial("c0").astype(accumulator(self.dtype)))
+        self.start = jnp.concatenate([self.zeros(), self.zeros()], axis=-1)
+
+    def row(self, cache: Any, r: Array) -> Any:
+        h, c = cache
+        padded = jnp.pad(h, ((1, 1), (0, 0), (0, 0), (0, 0)))
+        near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
+        return _lines(near, self.weights) + self.bias[:, None], c
+
+    def pixel(self, n: int, given: Any, state: Array, x: Array) -> tuple[Array, Any, Any]:
+        pre, c = given
+        h, c = _cell(pre + jnp.concatenate([state, x], axis=-1) @ self.own[n], c, self.dtype)
+        return h, x, (h, c)
+
+
+class _Diagonal(_Layers):
+    """Keeps both streams' h of the row above; the right-to-left stream runs over a row once that row is finished."""
+
+    def prepare(self) -> None:
+        self.left, self.left_bias = self.conv("input_to_left", POINT, self.wide, self.gates)
+        self.right, self.right_bias = self.conv("input_to_right", POINT, self.wide, self.gates)
+        weights = self.params["state_to_state"].astype(self.dtype)  # [layers, stream, up|left, gates]
+        self.up, self.side = weights[:, :, : self.features], weights[:, :, self.features :]
+        self.own = jnp.concatenate([self.left[:, 0], self.side[:, 0]], axis=1)
+        self.cache = self.line(self.initial("h0", 0)), self.line(self.initial("h0", 1))
+        self.start = self.initial("h0", 0), self.initial("c0", 0).astype(accumulator(self.dtype))
+
+    def row(self, cache: Any, r: Array) -> Any:
+        left, right = cache
+        return _lines(left, self.up[:, 0]) + self.left_bias[:, None], jnp.where(r > 0, right, 0)
+
+    def pixel(self, n: int, given: Any, state: Any, x: Array) -> tuple[Array, Any, Any]:
+        (pre, right), (h, c) = given, state
+        h, c = _cell(pre + jnp.concatenate([x, h], axis=-1) @ self.own[n], c, self.dtype)
+        return h + right, (h, c), (h, x)
+
+    def finish(self, cache: Any, kept: Any, right: Array | None, r: Array) -> Any:
+        left, inputs = kept
+        if right is not None:  # the first layer's stream has an embedding of its own
+            inputs = inputs.at[:, 0].set(right)
+        pre = _lines(inputs, self.right[:, 0]) + self.right_bias[:, None] + _lines(cache[1], self.up[:, 1])
+
+        def pixel(state: Any, pre: Array) -> Any:
+            h, c = state
+            h, c = _cell(pre + jnp.einsum("lbi,lio->lbo", h, self.side[:, 1]), c, self.dtype)
+            return (h, c), h
+
+        start = self.initial("h0", 1), self.initial("c0", 1).astype(accumulator(self.dtype))
+        return left, jax.lax.scan(pixel, start, pre, reverse=True)[1]
+
+
+_KINDS: dict[Any, type[_Layers]] = {ConvLayer: _Conv, RowLayer: _Row, DiagonalLayer: _Diagonal}
