@@ -68,6 +68,14 @@ class Model(abc.ABC):
     lacks: ClassVar[Mapping[str, str]] = {}
     """Why a capability is missing, by its name: `{"Density": "a GAN defines no likelihood"}`."""
 
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for settings that make no model; subclasses add their own checks to these."""
+        name = type(self).__name__
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise UsageError(f"{name}: shape must be (height, width, channels), all at least 1, got {self.shape}")
+        if not 2 <= self.levels <= 256:
+            raise UsageError(f"{name}: levels must be between 2 and 256, got {self.levels}")
+
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
         """Fresh variables. `batch` serves data-dependent initialisation; most models use only its shapes."""

@@ -124,6 +124,7 @@ class DCGAN(Sampler):
     }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         adversarial(self.loss)
         if max(self.shape[:2]) < 5:
             raise UsageError(f"DCGAN: wanted images with a side of at least 5 pixels, got shape {self.shape}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ class PixelModel(Autoregressive, Sampler, Completer):
     """A network of `layers` layers with `features` hidden features, and `head` features in the last two maps.
 
     `dropout` acts on each layer's hidden features in training; `marks` also feeds an ink/no-ink and a ones
-    channel; `dtype` is that of the arithmetic ("float32" or "bfloat16": parameters and likelihoods stay float32).
+    channel; `dtype` is that of the arithmetic ("float32", "bfloat16", "float64"); parameters and likelihoods are
+    float32.
     """
 
     layers: int
@@ -43,11 +44,8 @@ class PixelModel(Autoregressive, Sampler, Completer):
     }
 
     def __post_init__(self) -> None:
-        h, w, c = self.shape
-        if not 2 <= self.levels <= 256:
-            raise UsageError(f"levels must be between 2 and 256, got {self.levels}")
-        if min(h, w, c) < 1:
-            raise UsageError(f"shape must be (height, width, channels), all at least 1, got {self.shape}")
+        super().__post_init__()
+        c = self.shape[2]
         if self.layers < 1:
             raise UsageError(f"layers must be at least 1, got {self.layers}")
         if self.features < c or self.head < c:
@@ -56,7 +54,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
                 f"got {self.features} and {self.head}"
             )
         if self.dtype not in ("float32", "bfloat16", "float64"):
-            raise UsageError(f'dtype must be "float32" or "bfloat16", got {self.dtype!r}')
+            raise UsageError(f'dtype must be "float32", "bfloat16" or "float64", got {self.dtype!r}')
 
     @property
     @abc.abstractmethod
@@ -97,7 +95,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
 
     def _outputs(self, variables: Variables, x: Array, train: bool = False, key: Any = None) -> Array:
         rngs = {"dropout": key} if train and self.dropout else {}
-        return self.net.apply(variables, x, train=train, rngs=rngs)
+        return cast(Array, self.net.apply(variables, x, train=train, rngs=rngs))
 
     def _as_logits(self, outputs: Array) -> Array:
         return jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1) if self.levels == 2 else outputs

@@ -62,6 +62,7 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
     }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.latent < 1 or any(n < 1 for n in self.hidden):
             raise UsageError(
                 f"VAE: latent and hidden must be positive, got latent={self.latent}, hidden={self.hidden}."
