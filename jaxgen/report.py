@@ -47,7 +47,6 @@ class Report(Reporter):
         live: bool | None = None,
     ):
         self.folder, self._batch, self._shape, self._levels = Path(folder), batch, shape, levels
-        self.grid_path: Path | None = None
         stream = sys.stderr if stream is None else stream
         live = stream.isatty() if live is None else live
         self._show: _Bar | _Lines = _Bar(stream) if live else _Lines(stream)
@@ -87,10 +86,18 @@ class Report(Reporter):
 
     def sampled(self, step: int, image: Any) -> None:
         """Write the grid of samples, as PNG and to TensorBoard."""
-        self.grid_path = write_grid(image, self._levels, self.folder / "samples" / f"{step:08d}.png")
+        write_grid(image, self._levels, self._grid(step))
         self._speed.pause()
         if self._board is not None:
             self._board.add_image("samples", grid(image, self._levels), step, dataformats="HWC")
+
+    def grid_of(self, step: int) -> Path | None:
+        """The grid of samples drawn at a step, by this process or an earlier one, if there is one."""
+        path = self._grid(step)
+        return path if path.is_file() else None
+
+    def _grid(self, step: int) -> Path:
+        return self.folder / "samples" / f"{step:08d}.png"
 
     def saved(self, step: int) -> None:
         """Log what there is: a run that goes on from this checkpoint keeps it."""

@@ -135,7 +135,8 @@ def test_grids_are_enlarged_whole_pixels_of_the_right_brightness(tmp_path):
         reporter.started(0, 7)
         reporter.sampled(7, image)
     path = tmp_path / "samples" / "00000007.png"
-    assert reporter.grid_path == path
+    assert reporter.grid_of(7) == path
+    assert reporter.grid_of(6) is None
     page = np.asarray(Image.open(path))
     scale = page.shape[1] // 4  # two pixels and a margin on each side
     assert page.shape == (4 * scale, 4 * scale)

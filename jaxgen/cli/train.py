@@ -61,7 +61,7 @@ def train(args: Sequence[str]) -> int:
     with run.claimed(folder), _Interrupts() as stop:
         with Report(folder, batch=made.batch, shape=made.model.shape, levels=made.model.levels) as report:
             outcome = fit(made, dataset, folder, mesh=devices, reporter=report, stop=stop)
-            grid = report.grid_path
+            grid = report.grid_of(outcome.step if outcome.best_step is None else outcome.best_step)
         if outcome.stopped:
             sys.stderr.write(f"stopped and saved at step {outcome.step:,}; the same command resumes.\n")
             return stop.code
