@@ -21,12 +21,12 @@ def recipe(
     features: int = 32,
     dropout: float = 0.2,
     batch: int = 64,
-    steps: int = 3000,
+    steps: int = 1500,
     lr: float = 3e-3,
     warmup: int = 100,
     weight_decay: float = 1e-4,
     ema: float = 0.995,  # decay of the averaged parameters that are evaluated
-    evaluate_every: int = 250,  # steps between evaluations on validation data, samples and checkpoints
+    evaluate_every: int = 150,  # steps between evaluations on validation data, samples and checkpoints
 ) -> Recipe:
     schedule = optax.warmup_cosine_decay_schedule(0.0, lr, min(warmup, steps // 2), steps)
     return Recipe(
