@@ -103,7 +103,7 @@ def compile_step(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> tuple[float, f
     step, state, batch = _step(recipe, dataset, loops=not on_cpu(mesh))
     everywhere = replicated(mesh)
     program = jax.jit(step, in_shardings=(everywhere, sharded(mesh)), out_shardings=everywhere, donate_argnums=0)
-    cached = jax.config.read("jax_enable_compilation_cache")
+    cached = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         start = time.perf_counter()
