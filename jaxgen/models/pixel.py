@@ -38,6 +38,9 @@ class PixelModel(Autoregressive, Sampler, Completer):
     marks: bool = False
     dtype: str = "float32"
 
+    piece: ClassVar[int | None] = None
+    """How many images at a time a CPU's cache is best used with; None: the whole batch."""
+
     lacks: ClassVar = {
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
@@ -91,7 +94,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
         trains = ("embed", "head", "layers", "logits") + (("embed_right",) if self.net.mend else ())
-        return (Objective("likelihood", loss, trains, separable=self.dropout == 0),)
+        return (Objective("likelihood", loss, trains, separable=self.dropout == 0, piece=self.piece),)
 
     def _outputs(self, variables: Variables, x: Array, train: bool = False, key: Any = None) -> Array:
         rngs = {"dropout": key} if train and self.dropout else {}

@@ -7,6 +7,7 @@ declares it, and the tests hold it against the Jacobian.
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -21,6 +22,8 @@ class PixelCNN(PixelModel):
 
     layers: int = 15
     features: int = 64
+
+    piece: ClassVar = 2
 
     @property
     def net(self) -> PixelNet:
