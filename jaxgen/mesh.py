@@ -89,8 +89,10 @@ def _keep_large_buffers() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
-    mmap_threshold, trim_threshold, top_pad = -3, -1, -2
-    for option, value in ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28)):
+    # One arena: those of other threads are small mappings, given back whenever they are empty.
+    mmap_threshold, trim_threshold, top_pad, arena_max = -3, -1, -2, -8
+    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28), (arena_max, 1))
+    for option, value in settings:
         mallopt(option, value)
 
 

@@ -82,11 +82,14 @@ def _tap_conv_forward(x: Array, kernel: Array, taps: Taps) -> tuple[Array, tuple
 
 
 def _tap_conv_backward(taps: Taps, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    # Both gradients are products with the same shifted copies of dy, so that only x is kept from the forward pass.
+    # Shifted copies are made of the narrower side. Where that is dy, both gradients are products with the same copies;
+    # where it is x, as in a first layer of few channels, dx is seldom wanted, and its copies are then never made.
     x, kernel = saved
     t, i, o = kernel.shape
     shifted = _gather(dy, taps, -1)
     dx = dense(shifted, kernel.swapaxes(1, 2).reshape(t * o, i))
+    if i < o:
+        return dx, (_gather(x, taps, 1).reshape(-1, t * i).T @ dy.reshape(-1, o)).reshape(t, i, o)
     dk = x.reshape(-1, i).T @ shifted.reshape(-1, t * o)
     return dx, dk.reshape(i, t, o).swapaxes(0, 1)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,6 +25,24 @@ POINT = ((0, 0),)
 def colours(features: int, channels: int, gates: int = 1) -> tuple[int, ...]:
     """Colour group of each feature of a map, as a tuple (`nn.masked.groups`)."""
     return tuple(groups(features, channels, gates).tolist())
+
+
+@jax.custom_vjp
+def relu(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """max(x, 0), which remembers its result alone: the product that follows keeps that anyway."""
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: Array) -> tuple[Array, Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: Array, dy: Array) -> tuple[Array]:
+    return (jnp.where(y > 0, dy, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
 
 
 class _Layer(nn.Module):
@@ -64,8 +83,8 @@ class ConvLayer(_Layer):
 
     def hidden(self, x: Array, right: Array) -> Array:
         wide, narrow = colours(2 * self.features, self.channels), colours(self.features, self.channels)
-        x = nn.relu(self.conv("narrow", POINT, wide, narrow)(nn.relu(x)))
-        return nn.relu(self.conv("conv", raster_taps(3), narrow, narrow)(x))
+        x = relu(self.conv("narrow", POINT, wide, narrow)(relu(x)))
+        return relu(self.conv("conv", raster_taps(3), narrow, narrow)(x))
 
 
 class RowLayer(_Layer):
@@ -142,6 +161,6 @@ class PixelNet(nn.Module):
         for name, from_groups, to_groups in self.head_maps:
             last = name == "logits"
             dtype = accumulator(jnp.dtype(self.dtype)).name if last else self.dtype
-            x = nn.relu(x.astype(dtype) if last else x + skip)
+            x = relu(x.astype(dtype) if last else x + skip)
             x = MaskedConv(POINT, "B", from_groups, to_groups, dtype, name=name)(x)
         return x.reshape(*x.shape[:3], c, self.outputs)

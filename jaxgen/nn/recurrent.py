@@ -68,7 +68,7 @@ def _starts(x: Array, h0: Array, c0: Array, edge: bool) -> tuple[Array, Array, A
 
 
 def _forward(x, w, h0, c0, reset, offsets, edge):  # type: ignore[no-untyped-def]
-    d, wide = w.shape[-1] // 4, accumulator(x.dtype)
+    wide = accumulator(x.dtype)
     h_start, c_start, fill = _starts(x, h0, c0, edge)
 
     def step(carry, line):  # type: ignore[no-untyped-def]
@@ -77,49 +77,62 @@ def _forward(x, w, h0, c0, reset, offsets, edge):  # type: ignore[no-untyped-def
         c = jnp.where(reset_t[None, None, :, None], c_start, c)
         near = _neighbours(h, offsets, fill, h_start, reset_t)
         pre = x_t.astype(wide) + jnp.einsum("sbnk,skg->sbng", near, w, preferred_element_type=wide)
-        sig = jax.nn.sigmoid(pre[..., : 3 * d])
-        g = jnp.tanh(pre[..., 3 * d :])
-        o, f, i = jnp.split(sig, 3, axis=-1)
+        o, f, i, g = _gates(pre)
         c = f * c + i * g
         h = (o * jnp.tanh(c)).astype(x.dtype)
-        return (h, c), (h, c, jnp.concatenate([sig, g], axis=-1).astype(x.dtype))
+        return (h, c), (h, c, pre.astype(x.dtype))
 
-    _, (hs, cs, gates) = jax.lax.scan(step, (h_start, c_start), (x, reset != 0))
-    return hs, (hs, cs, gates, w, h0, c0, reset)
+    _, (hs, cs, pre) = jax.lax.scan(step, (h_start, c_start), (x, reset != 0))
+    return hs, (hs, cs, pre, w, h0, c0, reset)
+
+
+def _gates(pre: Array) -> tuple[Array, Array, Array, Array]:
+    """o, f, i, g from what stands before their non-linearities."""
+    d = pre.shape[-1] // 4
+    # The barrier keeps XLA-CPU from fusing them into what reads them, slice by slice and no longer vectorised.
+    ofi, g = jax.lax.optimization_barrier((jax.nn.sigmoid(pre[..., : 3 * d]), jnp.tanh(pre[..., 3 * d :])))
+    o, f, i = jnp.split(ofi, 3, axis=-1)
+    return o, f, i, g
 
 
 def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
-    hs, cs, gates, w, h0, c0, reset = saved
-    d, wide = w.shape[-1] // 4, accumulator(gates.dtype)
-    h_start, c_start, fill = _starts(gates, h0, c0, edge)
-    c_before = jnp.concatenate([c_start[None], cs[:-1]])
+    hs, cs, pre, w, h0, c0, reset = saved
+    d, wide = w.shape[-1] // 4, accumulator(pre.dtype)
+    h_start, c_start, fill = _starts(pre, h0, c0, edge)
     fresh = reset != 0
     zero = jnp.zeros_like(c_start)
     wt = w.swapaxes(1, 2)
 
+    # All that the loop multiplies with depends on the forward pass alone: made for the whole map at once. With dh and
+    # dc the gradients of a line's states, dc' = dc + dh⊙through, and those of its gates are slope⊙(dh, dc', dc', dc').
+    c_before = jnp.where(fresh[:, None, None, :, None], c_start, jnp.concatenate([c_start[None], cs[:-1]]))
+    o, f, i, g = _gates(pre.astype(wide))
+    tanh_c = jnp.tanh(cs)
+    slopes = (tanh_c * o * (1 - o), c_before * f * (1 - f), g * i * (1 - i), i * (1 - g * g))
+    slope = jnp.stack(jax.lax.optimization_barrier(slopes), axis=-2)
+    through = o * (1 - tanh_c * tanh_c)
+    is_output = (jnp.arange(4) == 0)[:, None]
+
     def step(carry, line):  # type: ignore[no-untyped-def]
         dh, dc, dc0 = carry
-        dh_t, c_t, c_prev, gate, fresh_t = line
+        dh_t, slope_t, through_t, forget_t, fresh_t = line
         fresh_t = fresh_t[None, None, :, None]
-        o, f, i, g = jnp.split(gate.astype(wide), 4, axis=-1)
         dh = dh + dh_t.astype(wide)
-        tanh_c = jnp.tanh(c_t)
-        dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        c_prev = jnp.where(fresh_t, c_start, c_prev)
-        dpre = jnp.concatenate(
-            [dh * tanh_c * o * (1 - o), dc * c_prev * f * (1 - f), dc * g * i * (1 - i), dc * i * (1 - g * g)], axis=-1
-        ).astype(hs.dtype)
+        dc = dc + dh * through_t
+        dpre = jnp.where(is_output, dh[..., None, :], dc[..., None, :]) * slope_t
+        dpre = dpre.reshape(*dh.shape[:-1], 4 * d).astype(hs.dtype)
         dnear = jnp.einsum("sbng,sgk->sbnk", dpre, wt, preferred_element_type=wide)
-        dc = dc * f
-        dc0 = dc0 + jnp.where(fresh_t, dc, 0.0).sum(axis=(1, 2))
+        dc = dc * forget_t
+        dc0 = dc0 + jnp.where(fresh_t, dc, 0.0).sum(axis=2)
         dh = zero
         for k, offset in enumerate(offsets):
             part = dnear[..., k * d : (k + 1) * d]
             dh = dh + (jnp.where(fresh_t, 0.0, part) if offset == 0 else _shift(part, -offset, zero))
         return (dh, jnp.where(fresh_t, 0.0, dc), dc0), dpre
 
-    start = (zero, zero, jnp.zeros(c0.shape, wide))
-    (_, dc, dc0), dpre = jax.lax.scan(step, start, (dhs, cs, c_before, gates, fresh), reverse=True)
+    # Summed over the batch after the loop only: over a mesh, that sum waits for the other devices.
+    start = (zero, zero, jnp.zeros_like(zero[:, :, 0]))
+    (_, dc, dc0), dpre = jax.lax.scan(step, start, (dhs, slope, through, f, fresh), reverse=True)
     h_before = jnp.concatenate([h_start[None], hs[:-1]])
     near = jax.vmap(lambda h, r: _neighbours(h, offsets, fill, h_start, r))(h_before, fresh)
     dw = jnp.einsum("tsbnk,tsbng->skg", near, dpre, preferred_element_type=wide)
@@ -131,7 +144,7 @@ def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
         missing = missing | (jnp.arange(t) == 0)[:, None] & (_inside(n, offset) | edge)
         summed = jnp.einsum("tn,tsbng->sg", missing.astype(dpre.dtype), dpre, preferred_element_type=wide)
         dh0 = dh0 + jnp.einsum("sg,sgd->sd", summed, wt[..., k * d : (k + 1) * d].astype(wide))
-    dc0 = dc0 + dc.sum(axis=(1, 2))
+    dc0 = dc0.sum(axis=1) + dc.sum(axis=(1, 2))
     return dpre, dw.astype(w.dtype), dh0.astype(h0.dtype), dc0.astype(c0.dtype), jnp.zeros_like(reset)
 
 
