@@ -28,7 +28,7 @@ def recipe(
     lr: float = 1e-3,
     ema: float = 0.0,  # decay of the averaged parameters that are evaluated; 0: none
     evaluate_every: int = 2000,  # steps between evaluations on validation data, samples and checkpoints
-    samples: int = 16,  # images drawn at each evaluation, by a full pass for every sub-pixel
+    samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
     return Recipe(
         data=source(data),

@@ -28,7 +28,7 @@ def recipe(
     lr: float = 1e-3,
     dtype: Literal["float32", "bfloat16"] = "float32",  # of the layers' arithmetic; parameters stay float32
     evaluate_every: int = 5000,  # steps between evaluations on validation data, samples and checkpoints
-    samples: int = 16,  # images drawn at each evaluation, by a full pass for every sub-pixel
+    samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
     return Recipe(
         data=source(data),
