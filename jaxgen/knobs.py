@@ -51,6 +51,24 @@ class Knob:
         return converted
 
 
+ENGINE = {
+    knob.name: knob
+    for knob in (
+        Knob("seed", int | None, None, "seed of parameters, draws and order of the data"),
+        Knob("clip", float | None, None, "largest global norm of a gradient"),
+        Knob("ema", float | None, None, "decay of the averaged parameters that are evaluated"),
+        Knob("dtype", Literal["float32", "bfloat16"] | None, None, "arithmetic of the nets"),
+        Knob("parallel", Literal["jit", "pmap"] | None, None, "one program over the mesh, or one per device"),
+        Knob("accumulate", int | None, None, "pieces in which a batch is taken"),
+        Knob("chunk", int | None, None, "steps per dispatch"),
+        Knob("replacement", bool | None, None, "draw examples independently, not in shuffled epochs"),
+        Knob("patience", int | None, None, "evaluations without a better one before the run ends"),
+        Knob("keep", int | None, None, "how many of the latest checkpoints stay"),
+    )
+}
+"""Knobs that every recipe has beside those of its signature; None leaves what the recipe says."""
+
+
 def read_knobs(path: Path, function: ast.FunctionDef, names: dict[str, Any], source: str) -> dict[str, Knob]:
     a = function.args
     if a.vararg or a.kwarg:

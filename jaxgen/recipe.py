@@ -8,7 +8,8 @@ A recipe file holds a module docstring, a function `recipe`, and two literals:
     EXPECTED = {"test/nats": (78.0, 80.0)}
 
 Its signature is the command line's flags: a *knob* is an int, float, bool, str, Literal or tuple of these, or one of
-them or None, with a literal default; a comment behind a knob is its help. The docstring's first paragraph is what
+them or None, with a literal default; a comment behind a knob is its help. Engine settings (seed, clip, dtype,
+parallel, …) are knobs of every recipe, whether its signature has them or not. The docstring's first paragraph is what
 `jaxgen list` shows: `MODEL on DATA.`, then the paper and its figure, then `Ours: …`. All of that is read off the
 syntax tree, so that listing recipes and `--help` import nothing. Executing the file is left to `build`.
 """
@@ -27,7 +28,7 @@ from typing import Any
 
 from jaxgen import local
 from jaxgen.errors import UsageError, nearest
-from jaxgen.knobs import Knob, literal, read_knobs
+from jaxgen.knobs import ENGINE, Knob, literal, read_knobs
 
 TABLES = ("SMOKE", "EXPECTED")
 """The two literals of a recipe file: knobs for a run of seconds, and the range of each figure to reach."""
@@ -54,14 +55,26 @@ class RecipeFile:
         """Every knob's default."""
         return {name: knob.default for name, knob in self.knobs.items()}
 
+    @property
+    def common(self) -> dict[str, Knob]:
+        """The knobs that every recipe has, but for those that its signature has too."""
+        return {name: knob for name, knob in ENGINE.items() if name not in self.knobs}
+
     def settings(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """All knobs, the given ones replaced and checked. Raises `UsageError` on an unknown name or a wrong type."""
-        for name in overrides:
-            if name not in self.knobs:
-                known = ", ".join(self.knobs) or "none"
-                hint = nearest(name, self.knobs)
-                raise UsageError(f"{self.name} has no knob {name!r}.{hint} Its knobs: {known}.")
-        return self.defaults | {name: self.knobs[name].convert(value) for name, value in overrides.items()}
+        """All knobs, the given ones replaced and checked; of the common ones those that are not None.
+
+        Raises `UsageError` on an unknown name or a wrong type.
+        """
+        known, found = {**self.knobs, **self.common}, self.defaults
+        for name, value in overrides.items():
+            if name not in known:
+                raise UsageError(
+                    f"{self.name} has no knob {name!r}.{nearest(name, known)} Its knobs: {', '.join(known)}."
+                )
+            value = known[name].convert(value)
+            if name in self.knobs or value is not None:
+                found[name] = value
+        return found
 
     def headline(self) -> dict[str, str]:
         """`model`, `data`, `published` and `ours` from the docstring's first paragraph; empty where it is silent."""
@@ -150,7 +163,7 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
             module.__file__ = str(file.path)
             sys.modules[module.__name__] = module
             exec(compile(file.path.read_text(), str(file.path), "exec"), module.__dict__)
-            recipe = module.__dict__["recipe"](**settings)
+            recipe = module.__dict__["recipe"](**{name: settings[name] for name in file.knobs})
     except UsageError:
         raise
     except Exception as error:
@@ -158,7 +171,13 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
         raise UsageError(f"recipe {file.path}{line} failed: {type(error).__name__}: {error}") from error
     if not isinstance(recipe, Recipe):
         raise UsageError(f"recipe {file.path} must return a jaxgen.Recipe, got {type(recipe).__name__}.")
-    return recipe
+    common = {name: settings[name] for name in file.common if name in settings}
+    if (dtype := common.pop("dtype", None)) is not None:
+        model: Any = recipe.model
+        if not hasattr(model, "dtype"):
+            raise UsageError(f"{type(model).__name__} has no dtype to set: leave --dtype away.")
+        recipe = dataclasses.replace(recipe, model=dataclasses.replace(model, dtype=dtype))
+    return dataclasses.replace(recipe, **common)
 
 
 def _places() -> list[Path]:

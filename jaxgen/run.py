@@ -222,7 +222,7 @@ def read(folder: str | Path) -> Record:
 
 def default_folder(file: recipe.RecipeFile, settings: Mapping[str, Any]) -> Path:
     """`runs/NAME`, followed by the knobs that differ from their defaults: the same command finds the same folder."""
-    changed = [f"{k}={v}" for k, v in settings.items() if v != file.defaults[k]]
+    changed = [f"{k}={v}" for k, v in settings.items() if v != file.defaults.get(k)]
     name = re.sub(r"[^\w.,=+-]+", "_", "-".join([file.name, *changed]))
     if len(name) > 100:
         name = name[:90] + "-" + hashlib.sha256("-".join(changed).encode()).hexdigest()[:8]

@@ -1,6 +1,7 @@
 """Recipes: what is read off their syntax, what is refused, what belongs to them, and that they do not meet."""
 
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -240,3 +241,16 @@ def test_the_same_program_is_told_from_another():
     assert local.same_code(one, written('"""Other words."""\nx = (1)\n', "two.py"))
     assert local.same_code(one, written("x = 1\n", "three.py"))
     assert not local.same_code(one, written('"""Doc."""\nx = 2\n', "four.py"))
+
+
+def test_engine_settings_are_knobs_of_every_recipe():
+    """They reach the recipe whether its signature has them or not, and leave no trace where they are not given."""
+    file = recipe.load_file(Path(__file__).parent.parent / "experiments" / "digits.py")
+    made = recipe.build(file, {"seed": 3, "dtype": "bfloat16", "parallel": "pmap", "clip": None, "ema": 0.5})
+    assert (made.seed, made.model.dtype, made.parallel, made.clip, made.ema) == (3, "bfloat16", "pmap", 1.0, 0.5)
+    assert file.settings({"clip": None}) == file.defaults
+    assert file.settings({"seed": 3}) == file.defaults | {"seed": 3}
+    with pytest.raises(UsageError, match="'parallel' wants"):
+        file.settings({"parallel": "magic"})
+    dcgan = recipe.load_file(Path(__file__).parent.parent / "experiments" / "dcgan.py")
+    assert recipe.build(dcgan, {"dtype": "bfloat16"}).model.dtype == "bfloat16"

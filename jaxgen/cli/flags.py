@@ -58,18 +58,21 @@ def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipe.R
         rest = " ".join(["RECIPE", *args])
         raise UsageError(f"the recipe comes first: `{prog} {rest}`; `jaxgen list` shows the recipes.")
     file = recipe.find(args[0])
-    knobs = dataclasses.make_dataclass("Knobs", [_field(knob) for knob in file.knobs.values()])
+    own = [_field(knob) for knob in file.knobs.values()]
+    common = [_field(knob, help_behavior_hint="(default: the recipe's)") for knob in file.common.values()]
+    knobs = dataclasses.make_dataclass("Knobs", own + common)
     both = dataclasses.make_dataclass("Both", [_nested("knobs", knobs), _nested("options", kind)])
     found: Any = parse(both, args[1:], f"{prog} {args[0]}", file.doc or file.name)
-    return file, found.options, {name: getattr(found.knobs, name) for name in file.knobs}
+    return file, found.options, dataclasses.asdict(found.knobs)
 
 
 def _nested(name: str, kind: Any) -> tuple[str, Any, Any]:
     return name, Annotated[kind, tyro.conf.arg(name="")], dataclasses.field(default_factory=kind)
 
 
-def _field(knob: Any) -> tuple[str, Any, Any]:
-    kind = Annotated[knob.type, tyro.conf.arg(help=knob.help)] if knob.help else knob.type
+def _field(knob: Any, **shown: Any) -> tuple[str, Any, Any]:
+    shown = shown | ({"help": knob.help} if knob.help else {})
+    kind = Annotated[knob.type, tyro.conf.arg(**shown)] if shown else knob.type
     return knob.name, kind, dataclasses.field(default=knob.default)
 
 
