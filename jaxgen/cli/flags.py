@@ -63,7 +63,7 @@ def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipe.R
     knobs = dataclasses.make_dataclass("Knobs", own + common)
     both = dataclasses.make_dataclass("Both", [_nested("knobs", knobs), _nested("options", kind)])
     found: Any = parse(both, args[1:], f"{prog} {args[0]}", file.doc or file.name)
-    return file, found.options, dataclasses.asdict(found.knobs)
+    return file, found.options, file.settings(dataclasses.asdict(found.knobs))
 
 
 def _nested(name: str, kind: Any) -> tuple[str, Any, Any]:

@@ -39,7 +39,7 @@ def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
 
 
 def images(run: Any, name: str, num: int) -> UInt8[np.ndarray, "b h w c"]:
-    """The first `num` images of a split of the run's data, of one picture, or of another data set's test split.
+    """`num` images, evenly spaced, of a split of the run's data, of one picture, or of another data set's test split.
 
     Pictures are requantised to the model's levels. Raises `UsageError` for another size, or levels of a data set.
     """
@@ -59,7 +59,7 @@ def images(run: Any, name: str, num: int) -> UInt8[np.ndarray, "b h w c"]:
         dataset = run.other_data(name)
         split = dataset.valid if dataset.test is None else dataset.test
     run.check(dataset.shape, dataset.levels, dataset.name)
-    image = split.image[:num]
+    image = split.image[np.linspace(0, len(split) - 1, min(num, len(split))).astype(int)]  # files are often sorted
     if dataset.transform is not None:
         import jax
 
