@@ -91,6 +91,9 @@ class Density(Model):
     exact: ClassVar[bool] = True
     """True where `log_prob` is the log-probability itself, False where it is a lower bound (in expectation)."""
 
+    piece: ClassVar[int | None] = None
+    """How many images at a time a CPU's cache is best used with; None: the whole batch. For exact densities."""
+
     @abc.abstractmethod
     def log_prob(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh
 
 from jaxgen.core import Batch, Density, UsageError, Variables
@@ -110,6 +111,16 @@ def _seen(dataset: Any, split: Any, batch: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _log_prob(model: Density, variables: Variables, image: Any, key: Any, mesh: Mesh) -> Any:
+    """The model's, on a CPU piece by piece where it asks for that: the same numbers, from maps that fit the cache."""
+    piece, share = model.piece, len(image) // mesh.devices.size
+    if not on_cpu(mesh) or not model.exact or not piece or share % piece or share == piece:
+        return model.log_prob(variables, image, key)
+    # Piece j takes images j, j+pieces, …: so each device keeps its own share of every piece.
+    parts = image.reshape(-1, share // piece, *image.shape[1:]).swapaxes(0, 1)
+    return lax.map(lambda part: model.log_prob(variables, part, key), parts).T.reshape(-1)
+
+
 @functools.lru_cache(maxsize=16)
 def _program(model: Density, transform: Transform | None, mesh: Mesh) -> Callable[..., Any]:
     """The compiled sum of log-probabilities of one batch; models and transforms are hashable, so it is kept."""
@@ -119,7 +130,7 @@ def _program(model: Density, transform: Transform | None, mesh: Mesh) -> Callabl
         for_transform, for_model = jax.random.split(drawn)
         if transform is not None:
             data = transform(data, for_transform, False)
-        log_prob = model.log_prob(variables, data["image"], for_model)
+        log_prob = _log_prob(model, variables, data["image"], for_model, mesh)
         return jnp.where(valid, log_prob, 0.0).sum()
 
     everywhere, shared = replicated(mesh), sharded(mesh)

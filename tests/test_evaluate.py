@@ -43,6 +43,26 @@ def test_the_whole_split_counts_once(variables, batch, devices):
     assert found["bound"] is False
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_pieces_that_fit_a_cpus_cache_score_the_same(variables, devices):
+    """The last, padded batch included, and with every image in its place under the mask."""
+    seen = []
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Piecewise(Noisy):
+        piece = 2
+
+        def log_prob(self, variables, image, key, condition=None):
+            seen.append(len(image))
+            return super().log_prob(variables, image, key)
+
+    data, mesh = dataset(), make_mesh(jax.devices()[:devices])
+    found = evaluate(Piecewise(), variables, data.valid, mesh=mesh, batch=12)
+    assert set(seen) == {2 * devices}
+    whole = evaluate(Noisy(), variables, data.valid, mesh=mesh, batch=12)
+    assert found["nats"] == pytest.approx(whole["nats"], rel=1e-6)
+
+
 def test_draws_do_not_depend_on_the_devices(variables):
     data = dataset(transform=lambda batch, key, train: jitter(batch, key, True))
     knobs = {"transform": data.transform, "batch": 8, "key": jax.random.key(5)}

@@ -38,9 +38,6 @@ class PixelModel(Autoregressive, Sampler, Completer):
     marks: bool = False
     dtype: str = "float32"
 
-    piece: ClassVar[int | None] = None
-    """How many images at a time a CPU's cache is best used with; None: the whole batch."""
-
     lacks: ClassVar = {
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
