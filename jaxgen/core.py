@@ -144,7 +144,7 @@ class Sampler(Model):
     @abc.abstractmethod
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array | np.ndarray, "num h w c"]:
+    ) -> UInt8[Array, "num h w c"]:
         """`num` independent images; the same key gives the same images."""
 
 
@@ -159,7 +159,7 @@ class Completer(Model):
         image: UInt8[Array | np.ndarray, "b h w c"],
         given: Bool[Array | np.ndarray, "h w"],
         condition: Any = None,
-    ) -> UInt8[Array | np.ndarray, "b h w c"]:
+    ) -> UInt8[Array, "b h w c"]:
         """Images equal to `image` where `given`, drawn from the model elsewhere."""
 
 

@@ -70,6 +70,10 @@ ENGINE = {
 
 
 def read_knobs(path: Path, function: ast.FunctionDef, names: dict[str, Any], source: str) -> dict[str, Knob]:
+    """The knobs of a recipe's function, by name; `names` are the module's literal names, `source` its text.
+
+    Raises `UsageError` with the file's line for a parameter without type or default, or of a type that no flag has.
+    """
     a = function.args
     if a.vararg or a.kwarg:
         raise UsageError(f"{path}: `recipe` cannot take *args or **kwargs: its signature is the list of its knobs.")

@@ -109,7 +109,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
 
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array | np.ndarray, "num h w c"]:
+    ) -> UInt8[Array, "num h w c"]:
         """`num` images, at about the cost of one forward pass each."""
         h, w, c = self.shape
         return self.complete(variables, key, jnp.zeros((num, h, w, c), jnp.uint8), jnp.zeros((h, w), bool), condition)
@@ -121,7 +121,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
         image: UInt8[Array | np.ndarray, "b h w c"],
         given: Bool[Array | np.ndarray, "h w"],
         condition: Any = None,
-    ) -> UInt8[Array | np.ndarray, "b h w c"]:
+    ) -> UInt8[Array, "b h w c"]:
         """Images equal to `image` where `given`, drawn in raster order elsewhere.
 
         A draw from the model's conditional distribution where the given pixels come first in raster order;
@@ -137,7 +137,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
         key: Key[Array, ""],
         image: UInt8[Array | np.ndarray, "b h w c"],
         given: Bool[Array | np.ndarray, "h w"],
-    ) -> UInt8[Array | np.ndarray, "b h w c"]:
+    ) -> UInt8[Array, "b h w c"]:
         """`complete` as it is defined: a full pass of the network for each sub-pixel, with the same draws.
 
         Hundreds of times slower; what `complete` is held against.
