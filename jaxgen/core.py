@@ -84,6 +84,18 @@ class Model(abc.ABC):
     def objectives(self) -> tuple[Objective, ...]:
         """The losses of one training step, in the order in which they act."""
 
+    def condition_of(self, batch: Batch) -> Any:
+        """What of a batch this model is conditioned on: labels, say. None for an unconditional model, the default."""
+        return None
+
+    def example_condition(self, num: int) -> Any:
+        """A condition for `num` images to show what the model does, such as each class in turn; None by default."""
+        return None
+
+    def check_data(self, batch: Batch) -> None:
+        """Raises `UsageError` where data (a whole split, as numpy arrays) lack what this model needs of them."""
+        self.condition_of(batch)
+
 
 class Density(Model):
     """Assigns each discrete image a log-probability, exact or a lower bound."""
@@ -161,6 +173,10 @@ class Completer(Model):
         condition: Any = None,
     ) -> UInt8[Array, "b h w c"]:
         """Images equal to `image` where `given`, drawn from the model elsewhere."""
+
+    def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
+        """Whether such a completion is a draw from the model's own conditional distribution, or approximates it."""
+        return False
 
 
 class Encoder(Model):

@@ -40,10 +40,11 @@ def evaluate(
     `batch` is rounded up to a multiple of the devices. Bounds and transforms that draw use a key per batch, made
     from `key` (default `jax.random.key(0)`): the draws depend on `batch`, not on the devices.
 
-    Raises `UsageError` for an empty split.
+    Raises `UsageError` for an empty split, and for one that lacks what the model is conditioned on.
     """
     if len(split) == 0:
         raise UsageError("the split to evaluate is empty: it needs at least one image.")
+    model.check_data(split_arrays(split))
     mesh = make_mesh() if mesh is None else mesh
     key = jax.random.key(0) if key is None else key
     count = mesh.devices.size
@@ -111,14 +112,18 @@ def _seen(dataset: Any, split: Any, batch: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _log_prob(model: Density, variables: Variables, image: Any, key: Any, mesh: Mesh) -> Any:
+def _log_prob(model: Density, variables: Variables, batch: Batch, key: Any, mesh: Mesh) -> Any:
     """The model's, on a CPU piece by piece where it asks for that: the same numbers, from maps that fit the cache."""
-    piece, share = model.piece, len(image) // mesh.devices.size
+
+    def score(part: Batch) -> Any:
+        return model.log_prob(variables, part["image"], key, model.condition_of(part))
+
+    piece, share = model.piece, len(batch["image"]) // mesh.devices.size
     if not on_cpu(mesh) or not model.exact or not piece or share % piece or share == piece:
-        return model.log_prob(variables, image, key)
+        return score(batch)
     # Piece j takes images j, j+pieces, …: so each device keeps its own share of every piece.
-    parts = image.reshape(-1, share // piece, *image.shape[1:]).swapaxes(0, 1)
-    return lax.map(lambda part: model.log_prob(variables, part, key), parts).T.reshape(-1)
+    parts = jax.tree.map(lambda x: x.reshape(-1, share // piece, *x.shape[1:]).swapaxes(0, 1), batch)
+    return lax.map(score, parts).T.reshape(-1)
 
 
 @functools.lru_cache(maxsize=16)
@@ -130,7 +135,7 @@ def _program(model: Density, transform: Transform | None, mesh: Mesh) -> Callabl
         for_transform, for_model = jax.random.split(drawn)
         if transform is not None:
             data = transform(data, for_transform, False)
-        log_prob = _log_prob(model, variables, data["image"], for_model, mesh)
+        log_prob = _log_prob(model, variables, data, for_model, mesh)
         return jnp.where(valid, log_prob, 0.0).sum()
 
     everywhere, shared = replicated(mesh), sharded(mesh)

@@ -148,6 +148,9 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
             f"'{dataset.name}' has {tuple(dataset.shape)} with {dataset.levels}: change the model's shape and levels, "
             "or the data."
         )
+    for split in (dataset.train, dataset.valid, dataset.test):
+        if split is not None:
+            model.check_data(split_arrays(split))
     check_batch(mesh, recipe.batch)
     share = recipe.batch // mesh.devices.size
     least = {"steps": 1, "accumulate": 1, "evaluate_every": 1, "save_every": 1, "keep": 1, "samples": 0}
@@ -334,7 +337,10 @@ class _Fit:
         if self._sampler is None:
             shared = num % self.mesh.devices.size == 0
             where = sharded(self.mesh) if shared else replicated(self.mesh)
-            self._sampler = jax.jit(lambda variables, key: model.sample(variables, key, num), out_shardings=where)
+            self._sampler = jax.jit(
+                lambda variables, key: model.sample(variables, key, num, model.example_condition(num)),
+                out_shardings=where,
+            )
         image = self._sampler(variables, named(self.root, "sample"))
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils

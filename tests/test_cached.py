@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen.models import DiagonalBiLSTM, PixelCNN, RowLSTM
-from jaxgen.nn.cached import draw_image
+from jaxgen.nn.walk import draw_image
 
 MODELS = {
     "pixelcnn": (PixelCNN, {}),
@@ -50,13 +50,14 @@ def test_logits_along_an_image_are_those_of_a_full_pass(kind, shape, levels, mar
     image = np.random.default_rng(1).integers(0, levels, (3, *shape), np.uint8)
     seen = {}
 
-    def keep(outputs, i, old):
-        jax.debug.callback(lambda i, o: seen.__setitem__(int(i), np.asarray(o)), i, outputs)
+    def keep(i, channel, outputs, value, old):
+        jax.debug.callback(lambda i, o: seen.__setitem__(int(i), np.asarray(o)), i, outputs[:, channel])
         return old
 
-    jax.block_until_ready(
-        jax.jit(lambda v: draw_image(model.net, v["params"], jnp.asarray(image), levels, keep))(variables)
-    )
+    def walk(variables):
+        return draw_image(model.walker(variables, shape[1], 3, None), jnp.asarray(image), keep)
+
+    jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
     found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
     wanted = model.net.apply(variables, jnp.asarray(image, jnp.float32) / (levels - 1))

@@ -9,23 +9,25 @@ embedding of the image, which is safe because that stream is shifted down by one
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool
 
 from jaxgen.core import UsageError
-from jaxgen.models.pixel import PixelModel, raster_context
-from jaxgen.nn.pixel import DiagonalLayer, PixelNet
+from jaxgen.models.pixel import MaskedPixelModel, raster_context
+from jaxgen.nn.pixel import DiagonalLayer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DiagonalBiLSTM(PixelModel):
+class DiagonalBiLSTM(MaskedPixelModel):
     """Diagonal BiLSTM with `layers` layers; the paper's MNIST model has 7 of 16 features, CIFAR-10's 12 of 128."""
 
     layers: int = 7
     features: int = 16
     wiring: Literal["full", "paper"] = "full"
+
+    layer: ClassVar = DiagonalLayer
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,14 +35,14 @@ class DiagonalBiLSTM(PixelModel):
             raise UsageError(f'wiring must be "full" or "paper", got {self.wiring!r}')
 
     @property
-    def net(self) -> PixelNet:
-        """7×7 mask A, Diagonal BiLSTM layers (input-to-state 1×1 mask B), two 1×1 layers."""
-        return self._net(DiagonalLayer, mend=self.wiring == "full")
+    def mend(self) -> bool:
+        """Whether the right-to-left stream of the first layer has an embedding of its own."""
+        return self.wiring == "full"
 
-    def context(self) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """Everything before; with `wiring="paper"`, columns c < W−4 miss the last sub-pixel of the row above."""
-        seen = raster_context(self.shape)
-        h, w, _ = self.shape
+        seen = raster_context(shape)
+        h, w, _ = shape
         if self.wiring == "paper":
             for r in range(1, h):
                 seen[r, : max(w - 4, 0), :, r - 1, w - 1, -1] = False

@@ -1,7 +1,7 @@
-"""What the pixel models share: likelihood, training objective, cached sampling and completion.
+"""What the pixel models share: likelihood, training objective, conditions, orders, cached sampling and completion.
 
-p(x) = Π p(x_i | x_<i) over sub-pixels in raster order, R then G then B inside a pixel (1601.06759, eq. 1–2).
-Two levels have a Bernoulli head (one logit), more a softmax over the levels.
+p(x) = Π p(x_i | x_<i) over sub-pixels in an order of pixels, R then G then B inside a pixel (1601.06759, eq. 1–2).
+A net is written for raster order; a model of another order turns the image before and the outputs after it.
 """
 
 from __future__ import annotations
@@ -10,38 +10,254 @@ import abc
 import dataclasses
 from typing import Any, ClassVar, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from jaxgen import conditions
 from jaxgen.core import Autoregressive, Aux, Batch, Completer, Objective, Sampler, UsageError, Variables
-from jaxgen.distributions import categorical_log_prob
+from jaxgen.distributions import Head, Softmax
 from jaxgen.images import bits_per_dim, to_float
-from jaxgen.nn.cached import draw_image
+from jaxgen.nn.cached import PixelWalker
 from jaxgen.nn.pixel import PixelNet
+from jaxgen.nn.walk import Draw, Walker, draw_image
+from jaxgen.orders import check_order, from_raster, is_prefix, to_raster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelModel(Autoregressive, Sampler, Completer):
-    """A network of `layers` layers with `features` hidden features, and `head` features in the last two maps.
+    """An autoregressive model of pixels, given its net, the head that its outputs feed, and its walker.
 
-    `dropout` acts on each layer's hidden features in training; `marks` also feeds an ink/no-ink and a ones
-    channel; `dtype` is that of the arithmetic ("float32", "bfloat16", "float64"); parameters and likelihoods are
-    float32.
+    `condition` is what it is conditioned on (`jaxgen.conditions`), `order` the order of its pixels (`jaxgen.orders`),
+    `dropout` acts in training only; `dtype` is that of the arithmetic ("float32", "bfloat16", "float64"); parameters
+    and likelihoods are float32.
     """
 
-    layers: int
-    features: int
-    head: int = 32
+    condition: conditions.Kind | None = None
+    order: str = "right-down"
     dropout: float = 0.0
-    marks: bool = False
     dtype: str = "float32"
 
     lacks: ClassVar = {
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_order(self.order)
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.dtype not in ("float32", "bfloat16", "float64"):
+            raise UsageError(f'dtype must be "float32", "bfloat16" or "float64", got {self.dtype!r}')
+
+    @property
+    @abc.abstractmethod
+    def net(self) -> nn.Module:
+        """`net(x, condition, train) -> outputs [b,h,w,…]` in raster order, x being 0 … 1, `condition` features."""
+
+    @property
+    @abc.abstractmethod
+    def likelihood(self) -> Head:
+        """What the outputs for a pixel mean."""
+
+    @abc.abstractmethod
+    def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> Walker:
+        """The net pixel by pixel, for `num` images of `width` columns; `condition` as the net takes it."""
+
+    @abc.abstractmethod
+    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+        """The context of the net, which works in raster order, in images of this shape."""
+
+    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+        """Fresh parameters; of the batch only the channels matter."""
+        kind = self.condition
+        blank: Any = None if kind is None or isinstance(kind, conditions.Classes) else jnp.zeros((1, *_tail(kind)))
+        condition = conditions.features(kind, blank, 1)
+        if isinstance(kind, conditions.Classes):
+            condition = jnp.zeros((1, 1, 1, kind.count))
+        return dict(self.net.init(key, jnp.zeros((1, 4, 4, self.shape[2])), condition))
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """One: the negative log-likelihood, in nats per sub-pixel."""
+
+        def loss(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+            image, condition = batch["image"], self.condition_of(batch)
+            for_net, for_labels = jax.random.split(key)
+            condition = conditions.drop(self.condition, condition, for_labels)
+            features = self._features(condition, len(image))
+            outputs = self._outputs(variables, to_float(image, self.levels), features, train=True, key=for_net)
+            nats = -self.likelihood.log_prob(outputs, image).sum(axis=(1, 2)).mean()
+            bits = bits_per_dim(nats, self.shape)
+            return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
+
+        draws = self.dropout > 0 or (isinstance(self.condition, conditions.Classes) and self.condition.dropout > 0)
+        return (Objective("likelihood", loss, self._trains(), separable=not draws, piece=self.piece),)
+
+    def _trains(self) -> tuple[str, ...]:
+        like = {"image": jax.ShapeDtypeStruct((2, *self.shape), jnp.uint8)}
+        return tuple(jax.eval_shape(self.init, jax.random.key(0), like)["params"])
+
+    def condition_of(self, batch: Batch) -> Any:
+        """Labels for a model of classes; a "condition" for one of vectors or maps."""
+        if self.condition is None:
+            return None
+        name = "label" if isinstance(self.condition, conditions.Classes) else "condition"
+        if name not in batch:
+            raise UsageError(f'{type(self).__name__} is conditional, but its data have no "{name}"')
+        return batch[name]
+
+    def example_condition(self, num: int) -> Any:
+        """Each class in turn."""
+        if isinstance(self.condition, conditions.Classes):
+            return np.arange(num, dtype=np.int32) % self.condition.count
+        return None
+
+    def check_data(self, batch: Batch) -> None:
+        """Raises `UsageError` where labels are missing or out of range."""
+        condition = self.condition_of(batch)
+        conditions.check(self.condition, condition, len(batch["image"]), type(self).__name__, self.shape)
+
+    def _features(self, condition: Any, num: int) -> Array | None:
+        conditions.check(self.condition, condition, num, type(self).__name__, self.shape)
+        features = conditions.features(self.condition, condition, num)
+        return None if features is None else cast(Array, to_raster(features, self.order))
+
+    def _outputs(
+        self, variables: Variables, x: Array, features: Array | None, train: bool = False, key: Any = None
+    ) -> Array:
+        rngs = {"dropout": key} if train and self.dropout else {}
+        outputs = self.net.apply(variables, to_raster(x, self.order), features, train=train, rngs=rngs)
+        return cast(Array, from_raster(cast(Array, outputs), self.order))
+
+    def log_prob(
+        self,
+        variables: Variables,
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        key: Key[Array, ""],
+        condition: Any = None,
+    ) -> Float[Array, " b"]:
+        """Nats of each image. Draws nothing."""
+        image = jnp.asarray(image)
+        outputs = self._outputs(variables, to_float(image, self.levels), self._features(condition, len(image)))
+        return self.likelihood.log_prob(outputs, image).sum(axis=(1, 2))
+
+    def logits(
+        self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
+    ) -> Float[Array, "b h w c levels"]:
+        """Log-probabilities of every value of each sub-pixel given those before it; x is the image, 0 to 1."""
+        return self.likelihood.log_pmf(self._outputs(variables, x, self._features(condition, len(x))), x)
+
+    def context(self) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+        """What each sub-pixel sees, in the model's own order."""
+        h, w, c = self.shape
+        turned = to_raster(np.arange(h * w).reshape(1, h, w), self.order)[0]
+        place = np.empty(h * w, int)
+        place[turned.reshape(-1)] = np.arange(h * w)
+        seen = self.seen((*turned.shape, c)).reshape(h * w, c, h * w, c)
+        return seen[place][:, :, place].reshape(h, w, c, h, w, c)
+
+    def sample(
+        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
+    ) -> UInt8[Array, "num h w c"]:
+        """`num` images, at about the cost of one forward pass each.
+
+        `temperature` divides the log-probabilities of each draw; 1 samples the model. Labels in turn by default.
+        """
+        h, w, c = self.shape
+        if condition is None:
+            condition = self.example_condition(num)
+        blank, given = jnp.zeros((num, h, w, c), jnp.uint8), jnp.zeros((h, w), bool)
+        return self.complete(variables, key, blank, given, condition, temperature)
+
+    def complete(
+        self,
+        variables: Variables,
+        key: Key[Array, ""],
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        given: Bool[Array | np.ndarray, "h w"],
+        condition: Any = None,
+        temperature: float = 1.0,
+    ) -> UInt8[Array, "b h w c"]:
+        """Images equal to `image` where `given`, drawn in the model's order elsewhere.
+
+        A draw from the model's conditional distribution where the given pixels come first in that order; elsewhere
+        an approximation, since a pixel is drawn without regard to given pixels after it.
+        """
+        features = self._features(condition, len(image))
+        start, draw = self._start(key, image, given, temperature)
+        walker = self.walker(variables, start.shape[2], len(start), features)
+        return cast(Array, from_raster(draw_image(walker, start, draw), self.order))
+
+    def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
+        """Whether the given pixels come first in the model's order."""
+        return is_prefix(given, self.order)
+
+    def complete_by_full_passes(
+        self,
+        variables: Variables,
+        key: Key[Array, ""],
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        given: Bool[Array | np.ndarray, "h w"],
+        condition: Any = None,
+        temperature: float = 1.0,
+    ) -> UInt8[Array, "b h w c"]:
+        """`complete` as it is defined: a full pass of the network for each sub-pixel, with the same draws.
+
+        Hundreds of times slower; what `complete` is held against.
+        """
+        features = self._features(condition, len(image))
+        start, draw = self._start(key, image, given, temperature)
+        num, h, w, c = start.shape
+
+        def pixel(image: Array, number: Array) -> tuple[Array, None]:
+            at = (0, number // w, number % w)
+            value = jax.lax.dynamic_slice(image, (*at, 0), (num, 1, 1, c))[:, 0, 0]
+            for k in range(c):
+                seen = jax.lax.dynamic_update_slice(image, value[:, None, None], (*at, 0))
+                outputs = cast(Array, self.net.apply(variables, to_float(seen, self.levels), features))
+                rest = outputs.shape[3:]
+                here = jax.lax.dynamic_slice(outputs, (*at, *(0 for _ in rest)), (num, 1, 1, *rest))[:, 0, 0]
+                value = value.at[:, k].set(draw(number * c + k, k, here, value, value[:, k]))
+            return jax.lax.dynamic_update_slice(image, value[:, None, None], (*at, 0)), None
+
+        drawn = jax.lax.scan(pixel, start, jnp.arange(h * w))[0]
+        return cast(Array, from_raster(drawn, self.order))
+
+    def _start(self, key: Array, image: Any, given: Any, temperature: float) -> tuple[Array, Draw]:
+        """The image turned to raster order, and what draws sub-pixel i: what is given, or a draw with its own key."""
+        if isinstance(temperature, float | int) and temperature <= 0:
+            raise UsageError(f"temperature must be positive, got {temperature}")
+        start = to_raster(jnp.asarray(image), self.order)
+        known = to_raster(jnp.asarray(given)[None], self.order)[0].reshape(-1)
+        c = self.shape[2]
+
+        def draw(i: Array, channel: int, outputs: Array, value: Array, old: Array) -> Array:
+            log_pmf = self.likelihood.log_pmf_at(outputs, to_float(value, self.levels), channel)
+            new = jax.random.categorical(jax.random.fold_in(key, i), log_pmf / temperature).astype(jnp.uint8)
+            return jnp.where(known[i // c], old, new)
+
+        return start, draw
+
+
+def _tail(kind: Any) -> tuple[int, ...]:
+    return (kind.size,) if isinstance(kind, conditions.Vector) else (4, 4, kind.channels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskedPixelModel(PixelModel):
+    """The models of 1601.06759: `layers` layers with `features` hidden features, `head` in the last two maps.
+
+    Two levels have a Bernoulli head (one logit), more a softmax over the levels. `dropout` acts on each layer's hidden
+    features; `marks` also feeds an ink/no-ink and a ones channel.
+    """
+
+    layers: int
+    features: int
+    head: int = 32
+    marks: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,125 +269,42 @@ class PixelModel(Autoregressive, Sampler, Completer):
                 f"features and head are split in {c} colour groups and must be at least {c}, "
                 f"got {self.features} and {self.head}"
             )
-        if self.dtype not in ("float32", "bfloat16", "float64"):
-            raise UsageError(f'dtype must be "float32", "bfloat16" or "float64", got {self.dtype!r}')
+
+    layer: ClassVar[Any]
+    """The layer of `nn.pixel` that tells the models apart."""
 
     @property
-    @abc.abstractmethod
-    def net(self) -> PixelNet:
-        """The network whose outputs become the logits."""
+    def likelihood(self) -> Softmax:
+        """Bernoulli or softmax for every sub-pixel."""
+        return Softmax(self.levels, self.shape[2])
 
-    def _net(self, layer: Any, mend: bool = False) -> PixelNet:
-        outputs = 1 if self.levels == 2 else self.levels
+    @property
+    def net(self) -> PixelNet:
+        """7×7 mask A, `layers` layers with residual and skip connections, two 1×1 layers."""
         return PixelNet(
-            layer,
+            self.layer,
             self.layers,
             self.features,
             self.head,
             self.shape[2],
-            outputs,
+            self.likelihood.shape[-1],
             self.dropout,
             self.marks,
-            mend,
+            self.mend,
             self.dtype,
         )
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
-        """Fresh parameters; of the batch only the channels matter."""
-        return dict(self.net.init(key, jnp.zeros((1, 4, 4, self.shape[2]))))
+    @property
+    def mend(self) -> bool:
+        """Whether the first layer's right-to-left stream has an embedding of its own."""
+        return False
 
-    def objectives(self) -> tuple[Objective, ...]:
-        """One: the negative log-likelihood, in nats per sub-pixel."""
-
-        def loss(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
-            image = batch["image"]
-            logits = self._as_logits(self._outputs(variables, to_float(image, self.levels), train=True, key=key))
-            nats = -categorical_log_prob(logits, image).sum(axis=(1, 2, 3)).mean()
-            bits = bits_per_dim(nats, self.shape)
-            return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
-
-        trains = ("embed", "head", "layers", "logits") + (("embed_right",) if self.net.mend else ())
-        return (Objective("likelihood", loss, trains, separable=self.dropout == 0, piece=self.piece),)
-
-    def _outputs(self, variables: Variables, x: Array, train: bool = False, key: Any = None) -> Array:
-        rngs = {"dropout": key} if train and self.dropout else {}
-        return cast(Array, self.net.apply(variables, x, train=train, rngs=rngs))
-
-    def _as_logits(self, outputs: Array) -> Array:
-        return jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1) if self.levels == 2 else outputs
-
-    def logits(
-        self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
-    ) -> Float[Array, "b h w c levels"]:
-        """Logits of every sub-pixel given those before it; x is the image as floats, 0 to 1."""
-        self._unconditional(condition)
-        return self._as_logits(self._outputs(variables, x))
-
-    def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array, "num h w c"]:
-        """`num` images, at about the cost of one forward pass each."""
-        h, w, c = self.shape
-        return self.complete(variables, key, jnp.zeros((num, h, w, c), jnp.uint8), jnp.zeros((h, w), bool), condition)
-
-    def complete(
-        self,
-        variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
-        condition: Any = None,
-    ) -> UInt8[Array, "b h w c"]:
-        """Images equal to `image` where `given`, drawn in raster order elsewhere.
-
-        A draw from the model's conditional distribution where the given pixels come first in raster order;
-        elsewhere an approximation, since a pixel is drawn without regard to given pixels after it.
-        """
-        self._unconditional(condition)
-        draw = self._draw(key, jnp.asarray(given))
-        return draw_image(self.net, variables["params"], jnp.asarray(image), self.levels, draw)
-
-    def complete_by_full_passes(
-        self,
-        variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
-    ) -> UInt8[Array, "b h w c"]:
-        """`complete` as it is defined: a full pass of the network for each sub-pixel, with the same draws.
-
-        Hundreds of times slower; what `complete` is held against.
-        """
-        h, w, c = self.shape
-        draw = self._draw(key, jnp.asarray(given))
-
-        def step(image: Array, i: Array) -> tuple[Array, None]:
-            at = (0, i // (w * c), i // c % w, i % c)
-            outputs = self._outputs(variables, to_float(image, self.levels))
-            here = jax.lax.dynamic_slice(outputs, (*at, 0), (len(image), 1, 1, 1, outputs.shape[-1]))
-            old = jax.lax.dynamic_slice(image, at, (len(image), 1, 1, 1))
-            new = draw(here[:, 0, 0, 0], i, old[:, 0, 0, 0])
-            return jax.lax.dynamic_update_slice(image, new[:, None, None, None], at), None
-
-        start = jnp.asarray(image)
-        return jax.lax.scan(step, start, jnp.arange(h * w * c))[0]
-
-    def _draw(self, key: Array, given: Array) -> Any:
-        """Sub-pixel i from its outputs: what is given, or a draw with a key of its own."""
-        w, c = self.shape[1:]
-
-        def draw(outputs: Array, i: Array, old: Array) -> Array:
-            value = jax.random.categorical(jax.random.fold_in(key, i), self._as_logits(outputs)).astype(jnp.uint8)
-            return jnp.where(given[i // (w * c), i // c % w], old, value)
-
-        return draw
-
-    def _unconditional(self, condition: Any) -> None:
-        if condition is not None:
-            raise UsageError(f"{type(self).__name__} is unconditional: it takes no condition")
+    def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> PixelWalker:
+        """`nn.cached`."""
+        return PixelWalker(self.net, variables["params"], width, num, self.levels, condition)
 
 
-def raster_context(shape: tuple[int, int, int]) -> np.ndarray:
+def raster_context(shape: tuple[int, ...]) -> np.ndarray:
     """`bool[h,w,c,h,w,c]`: each sub-pixel (first three axes) sees all before it in raster order (last three)."""
     n = int(np.prod(shape))
     return np.tril(np.ones((n, n), bool), -1).reshape(*shape, *shape)

@@ -1,17 +1,12 @@
-"""Drawing images pixel by pixel at about the cost of one forward pass: what `nn.pixel` computes, with memory.
+"""`nn.pixel.PixelNet` pixel by pixel, at about the cost of one forward pass for an image.
 
-A pixel's features need only the finished rows and what lies to their left. Two nested scans, over rows and over the
-pixels of a row, keep just that. At the start of a row all that depends on finished rows is one product for all
-layers and columns together; in the row itself a pixel costs a few small products per layer. A colour pixel is passed
-once for each channel, with the channels drawn so far.
-
-The functions read the parameters of `nn.pixel.PixelNet` and must agree with it: tests hold every logit and every
-drawn pixel against full passes. Lines of a map are [w, layers, b, features], so that a scan over columns slices them.
+At the start of a row all that depends on finished rows is one product for all layers and columns together; in the row
+itself a pixel costs a few small products per layer. A colour pixel is passed once for each channel, with the channels
+drawn so far. Lines of a map are [w, layers, b, features], so that a scan over columns slices them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,72 +17,83 @@ from jaxgen.images import to_float
 from jaxgen.nn.masked import live_kernel, raster_taps, row_taps
 from jaxgen.nn.pixel import POINT, ConvLayer, DiagonalLayer, PixelNet, RowLayer, colours
 from jaxgen.nn.recurrent import accumulator
+from jaxgen.nn.walk import DrawPixel, Walker
 
-Draw = Callable[[Array, Array, Array], Array]
 
+class PixelWalker(Walker):
+    """`nn.pixel.PixelNet` pixel by pixel, for `batch` images `width` wide, with `condition` as the net takes it.
 
-def draw_image(net: PixelNet, params: Any, start: Array, levels: int, draw: Draw) -> Array:
-    """Images uint8[b,h,w,c] drawn in raster order, sub-pixel after sub-pixel.
-
-    `draw(outputs, i, old)` gives sub-pixel number i (raster order, channels inside) as uint8[b] from the net's outputs
-    float32[b,outputs] for it and from the value that stands in `start`.
+    Its cache is the last three rows of input channels and what the layers keep.
     """
-    b, h, w, c = start.shape
-    layer = _KINDS[net.layer](net, params["layers"], w, b)
-    embed = _Embedding(net, params["embed"], "A")
-    embed_right = _Embedding(net, params["embed_right"], "B") if net.mend else None
-    head = [
-        (live_kernel(params[name]["kernel"], POINT, "B", source, target)[0], params[name]["bias"])
-        for name, source, target in net.head_maps
-    ]
 
-    def pixels(image: Array) -> Array:
-        return net.pixels(to_float(image, levels))
+    def __init__(self, net: PixelNet, params: Any, width: int, batch: int, levels: int, condition: Array | None = None):
+        self.net, self.levels, self.width, self.batch, self.channels = net, levels, width, batch, net.channels
+        self.layer = _KINDS[net.layer](net, params["layers"], width, batch)
+        self.condition = condition
+        self.embed = _Embedding(net, params["embed"], "A")
+        self.embed_right = _Embedding(net, params["embed_right"], "B") if net.mend else None
+        self.head = [
+            (live_kernel(params[name]["kernel"], POINT, "B", source, target)[0], params[name]["bias"])
+            for name, source, target in net.head_maps
+        ]
 
-    def outputs(x: Array, skip: Array) -> Array:
-        dtype = jnp.dtype(net.dtype)
-        y = jax.nn.relu(x + skip) @ head[0][0].astype(dtype) + head[0][1].astype(dtype)
-        return (jax.nn.relu(y).astype(accumulator(dtype)) @ head[1][0] + head[1][1]).reshape(b, c, -1)
+    def pixels(self, value: Array) -> Array:
+        """Input channels of values uint8[…,c]."""
+        return self.net.pixels(to_float(value, self.levels))
 
-    def row(carry: Any, r: Array) -> Any:
-        image, cache = carry
-        above = jax.lax.dynamic_slice_in_dim(jnp.pad(image, ((0, 0), (3, 0), (0, 0), (0, 0))), r, 3, axis=1)
-        inside = jnp.arange(3) + r >= 3
-        rows_above = pixels(above) * inside[:, None, None]
-        context = layer.row(cache, r)
+    def outputs(self, x: Array, skip: Array) -> Array:
+        """[b,c,o] of one pixel."""
+        (kernel, bias), (last, last_bias) = self.head
+        dtype = jnp.dtype(self.net.dtype)
+        y = jax.nn.relu(x + skip) @ kernel.astype(dtype) + bias.astype(dtype)
+        return (jax.nn.relu(y).astype(accumulator(dtype)) @ last + last_bias).reshape(self.batch, self.channels, -1)
 
-        def pixel(carry: Any, at: Any) -> Any:
-            window, state = carry
-            j, embedded, given, old = at
-            value = jnp.zeros_like(old)
-            for k in range(c):
-                own = pixels(value[:, None, None])[:, 0, 0]
-                x = embedded + embed.row_part(window, own)
-                skip = jnp.zeros_like(x)
-                states, kept = [], []
-                for n in range(net.layers):
-                    inputs = x
-                    hidden, state_n, kept_n = layer.pixel(n, _at(given, n), _at(state, n), inputs)
-                    out = layer.out(n, hidden)
-                    x, skip = x + out[..., : x.shape[-1]], skip + out[..., x.shape[-1] :]
-                    states.append(state_n)
-                    kept.append(kept_n)
-                i = (r * w + j) * c + k
-                value = value.at[:, k].set(draw(outputs(x, skip)[:, k], i, old[:, k]))
-            own = pixels(value[:, None, None])[:, 0, 0]
-            return (jnp.concatenate([window[:, 1:], own[:, None]], axis=1), _stack(states)), (value, _stack(kept))
+    def conditions(self, r: Array) -> Array | None:
+        """The condition of row r, [w,b,k]."""
+        if self.condition is None:
+            return None
+        row = jnp.minimum(r, self.condition.shape[1] - 1)
+        line = jax.lax.dynamic_index_in_dim(self.condition, row, 1, keepdims=False).swapaxes(0, 1)
+        return jnp.broadcast_to(line, (self.width, *line.shape[1:]))
 
-        old = jax.lax.dynamic_index_in_dim(image, r, axis=1, keepdims=False).swapaxes(0, 1)
-        window = jnp.zeros((b, 3, len(embed.source)))
-        columns = (jnp.arange(w), embed.upper_part(rows_above), context, old)
-        _, (values, kept) = jax.lax.scan(pixel, (window, layer.start), columns)
-        image = jax.lax.dynamic_update_index_in_dim(image, values.swapaxes(0, 1), r, axis=1)
-        right = None
-        if embed_right is not None:
-            right = embed_right.whole_row(rows_above, pixels(values.swapaxes(0, 1)[:, None])[:, 0])
-        return (image, layer.finish(cache, kept, right, r)), None
+    def cache(self) -> Any:
+        """Three rows of zeros, which stand for what is above the image, and the layers' own."""
+        above = jnp.zeros((self.batch, 3, self.width, len(self.embed.source)))
+        return above, self.layer.cache
 
-    return jax.lax.scan(row, (start, layer.cache), jnp.arange(h))[0][0]
+    def row(self, cache: Any, r: Array) -> tuple[Any, Any]:
+        """What finished rows and the condition give to each column."""
+        above, layers = cache
+        window = jnp.zeros((self.batch, 3, len(self.embed.source)))
+        given = self.embed.upper_part(above), self.layer.row(layers, r, self.conditions(r))
+        return given, (window, self.layer.start)
+
+    def pixel(self, given: Any, state: Any, draw: DrawPixel) -> tuple[Array, Any, Any]:
+        """One pass of all layers for each channel, with the channels drawn so far."""
+        embedded, given = given
+        window, state = state
+        value = jnp.zeros((self.batch, self.channels), jnp.uint8)
+        for k in range(self.channels):
+            x = embedded + self.embed.row_part(window, self.pixels(value))
+            skip = jnp.zeros_like(x)
+            states, kept = [], []
+            for n in range(self.net.layers):
+                hidden, state_n, kept_n = self.layer.pixel(n, _at(given, n), _at(state, n), x)
+                out = self.layer.out(n, hidden)
+                x, skip = x + out[..., : x.shape[-1]], skip + out[..., x.shape[-1] :]
+                states.append(state_n)
+                kept.append(kept_n)
+            value = value.at[:, k].set(draw(k, self.outputs(x, skip), value))
+        window = jnp.concatenate([window[:, 1:], self.pixels(value)[:, None]], axis=1)
+        return value, (window, _stack(states)), _stack(kept)
+
+    def finish(self, cache: Any, kept: Any, values: Array, r: Array) -> Any:
+        """The row joins those above, and the layers file away what they kept."""
+        above, layers = cache
+        own = self.pixels(values.swapaxes(0, 1))
+        right = None if self.embed_right is None else self.embed_right.whole_row(above, own)
+        above = jnp.concatenate([above[:, 1:], own[:, None]], axis=1)
+        return above, self.layer.finish(layers, kept, right, self.conditions(r))
 
 
 def _at(tree: Any, n: int) -> Any:
@@ -173,16 +179,24 @@ class _Layers:
         """Kernels, `cache` and `start`."""
         raise NotImplementedError
 
-    def row(self, cache: Any, r: Array) -> Any:
-        """What finished rows give to each column of row r; leaves [w, layers, b, …]."""
+    def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
+        """What finished rows and the condition [w,b,k] give to each column of row r; leaves [w, layers, b, …]."""
         raise NotImplementedError
+
+    def share(self, condition: Array | None, part: slice = slice(None)) -> Any:
+        """The condition's share [w, layers, b, o] of the maps that it biases; `part` of their features."""
+        if condition is None:
+            return 0
+        kernel = self.params["condition"][..., part].astype(self.dtype)
+        return jnp.einsum("wbk,lko->wlbo", condition.astype(self.dtype), kernel)
 
     def pixel(self, n: int, given: Any, state: Any, x: Array) -> tuple[Array, Any, Any]:
         """Layer n at one pixel: its hidden features, its state for the next pixel, and what the row keeps."""
         raise NotImplementedError
 
-    def finish(self, cache: Any, kept: Any, right: Array | None, r: Array) -> Any:
-        """The cache after a row; by default what its pixels kept."""
+    def finish(self, cache: Any, kept: Any, right: Array | None, condition: Array | None) -> Any:
+        """The cache after a row; by default what its pixels kept. `right` is the first layer's right-to-left input,
+        where that has an embedding of its own."""
         return kept
 
 
@@ -201,10 +215,10 @@ class _Conv(_Layers):
         self.own = kernel[:, 3:].reshape(len(kernel), -1, self.features)
         self.cache, self.start = self.zeros(self.width), self.zeros()
 
-    def row(self, cache: Array, r: Array) -> Array:
+    def row(self, cache: Array, r: Array, condition: Array | None) -> Array:
         padded = jnp.pad(cache, ((1, 1), (0, 0), (0, 0), (0, 0)))
         near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
-        return _lines(near, self.above) + self.bias[:, None]
+        return _lines(near, self.above) + self.bias[:, None] + self.share(condition)
 
     def pixel(self, n: int, given: Array, state: Array, x: Array) -> tuple[Array, Any, Any]:
         narrow = jax.nn.relu(jax.nn.relu(x) @ self.narrow_kernel[n, 0] + self.narrow_bias[n])
@@ -229,11 +243,11 @@ class _Row(_Layers):
         self.cache = self.line(self.initial("h0")), self.line(self.initial("c0").astype(accumulator(self.dtype)))
         self.start = jnp.concatenate([self.zeros(), self.zeros()], axis=-1)
 
-    def row(self, cache: Any, r: Array) -> Any:
+    def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
         h, c = cache
         padded = jnp.pad(h, ((1, 1), (0, 0), (0, 0), (0, 0)))
         near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
-        return _lines(near, self.weights) + self.bias[:, None], c
+        return _lines(near, self.weights) + self.bias[:, None] + self.share(condition), c
 
     def pixel(self, n: int, given: Any, state: Array, x: Array) -> tuple[Array, Any, Any]:
         pre, c = given
@@ -253,20 +267,22 @@ class _Diagonal(_Layers):
         self.cache = self.line(self.initial("h0", 0)), self.line(self.initial("h0", 1))
         self.start = self.initial("h0", 0), self.initial("c0", 0).astype(accumulator(self.dtype))
 
-    def row(self, cache: Any, r: Array) -> Any:
+    def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
         left, right = cache
-        return _lines(left, self.up[:, 0]) + self.left_bias[:, None], jnp.where(r > 0, right, 0)
+        given = _lines(left, self.up[:, 0]) + self.left_bias[:, None]
+        return given + self.share(condition, slice(4 * self.features)), jnp.where(r > 0, right, 0)
 
     def pixel(self, n: int, given: Any, state: Any, x: Array) -> tuple[Array, Any, Any]:
         (pre, right), (h, c) = given, state
         h, c = _cell(pre + jnp.concatenate([x, h], axis=-1) @ self.own[n], c, self.dtype)
         return h + right, (h, c), (h, x)
 
-    def finish(self, cache: Any, kept: Any, right: Array | None, r: Array) -> Any:
+    def finish(self, cache: Any, kept: Any, right: Array | None, condition: Array | None) -> Any:
         left, inputs = kept
         if right is not None:  # the first layer's stream has an embedding of its own
             inputs = inputs.at[:, 0].set(right)
         pre = _lines(inputs, self.right[:, 0]) + self.right_bias[:, None] + _lines(cache[1], self.up[:, 1])
+        pre = pre + self.share(condition, slice(4 * self.features, None))
 
         def pixel(state: Any, pre: Array) -> Any:
             h, c = state

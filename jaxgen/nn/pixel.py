@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.nn.masked import MaskedConv, groups, raster_taps, row_taps
+from jaxgen.nn.masked import MaskedConv, dense, groups, raster_taps, row_taps
 from jaxgen.nn.recurrent import accumulator, diagonal_bilstm, row_lstm
 
 POINT = ((0, 0),)
@@ -55,10 +55,13 @@ class _Layer(nn.Module):
     train: bool
 
     @nn.compact
-    def __call__(self, carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
+    def __call__(
+        self, carry: tuple[Array, Array, Array], condition: Array | None
+    ) -> tuple[tuple[Array, Array, Array], None]:
         x, right, skip = carry
         wide = colours(2 * self.features, self.channels)
-        hidden = nn.Dropout(self.dropout, deterministic=not self.train)(self.hidden(x, right))
+        hidden = self.hidden(x, right, condition)
+        hidden = nn.Dropout(self.dropout, deterministic=not self.train)(hidden)
         out = self.conv("out", POINT, colours(self.features, self.channels), wide + wide)(hidden)
         x = x + out[..., : len(wide)]
         return (x, x, skip + out[..., len(wide) :]), None
@@ -73,7 +76,14 @@ class _Layer(nn.Module):
         init = nn.initializers.normal(shape[-1] ** -0.5)
         return self.param("state_to_state", init, (*shape, 4 * self.features)).astype(self.dtype)
 
-    def hidden(self, x: Array, right: Array) -> Array:
+    def share(self, condition: Array | None, outputs: int) -> Any:
+        """What the condition [b,1|h,1|w,k] adds to a map of so many features: a 1×1 map of it, unmasked."""
+        if condition is None:
+            return 0
+        kernel = self.param("condition", nn.initializers.lecun_normal(), (condition.shape[-1], outputs))
+        return dense(condition.astype(self.dtype), kernel.astype(self.dtype))
+
+    def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         """[b,h,w,2·features] to [b,h,w,features]; `right` feeds the right-to-left stream where there is one."""
         raise NotImplementedError
 
@@ -81,28 +91,32 @@ class _Layer(nn.Module):
 class ConvLayer(_Layer):
     """PixelCNN's layer: ReLU, 1×1 (2h → h), ReLU, 3×3 mask B (h → h), ReLU (1601.06759, figure 5)."""
 
-    def hidden(self, x: Array, right: Array) -> Array:
+    def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         wide, narrow = colours(2 * self.features, self.channels), colours(self.features, self.channels)
         x = relu(self.conv("narrow", POINT, wide, narrow)(relu(x)))
-        return relu(self.conv("conv", raster_taps(3), narrow, narrow)(x))
+        return relu(self.conv("conv", raster_taps(3), narrow, narrow)(x) + self.share(condition, self.features))
 
 
 class RowLayer(_Layer):
     """Row LSTM's layer: input-to-state 1×3 mask B to four gates, each masked by itself; state-to-state 1×3."""
 
-    def hidden(self, x: Array, right: Array) -> Array:
+    def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         gates = colours(self.features, self.channels, gates=4)
         x = self.conv("input_to_state", row_taps(3), colours(2 * self.features, self.channels), gates)(x)
+        x = x + self.share(condition, 4 * self.features)
         return row_lstm(x, self.state_to_state(3 * self.features), self.initial("h0"), self.initial("c0"))
 
 
 class DiagonalLayer(_Layer):
     """Diagonal BiLSTM's layer: input-to-state 1×1 mask B to eight gates (four for each direction)."""
 
-    def hidden(self, x: Array, right: Array) -> Array:
+    def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         wide, gates = colours(2 * self.features, self.channels), colours(self.features, self.channels, gates=4)
         left = self.conv("input_to_left", POINT, wide, gates)(x)
         right = self.conv("input_to_right", POINT, wide, gates)(right)
+        if condition is not None:
+            to_left, to_right = jnp.split(self.share(condition, 8 * self.features), 2, axis=-1)
+            left, right = left + to_left, right + to_right
         weights = self.state_to_state(2, 2 * self.features)
         return diagonal_bilstm(left, right, weights, self.initial("h0", 2), self.initial("c0", 2))
 
@@ -140,14 +154,20 @@ class PixelNet(nn.Module):
         target = tuple(np.repeat(np.arange(self.channels), self.outputs).tolist())
         return ("head", colours(2 * self.features, self.channels), heads), ("logits", heads, target)
 
-    def pixels(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w i"]:
+    def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
         """The input channels: x, 0 … 1, moved to −1 … 1, and the marks."""
         marks = [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])] if self.marks else []
         return jnp.concatenate([2 * x - 1, *marks], axis=-1)
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h w c outputs"]:
-        """Outputs for every sub-pixel, in float32 at least; x is the image scaled to 0 … 1."""
+    def __call__(
+        self, x: Float[Array, "b h w c"], condition: Float[Array, "b h2 w2 k"] | None = None, train: bool = False
+    ) -> Float[Array, "b h w c outputs"]:
+        """Outputs for every sub-pixel, in float32 at least; x is the image scaled to 0 … 1.
+
+        `condition` is added to every layer's input-to-state map by a 1×1 map of its own, unmasked; height and width 1
+        where all pixels share it.
+        """
         c, source, wide = self.channels, self.sources, colours(2 * self.features, self.channels)
         pixels = self.pixels(x)
         embed = MaskedConv(raster_taps(7), "A", source, wide, self.dtype, name="embed")(pixels)
@@ -155,9 +175,13 @@ class PixelNet(nn.Module):
         if self.mend:
             right = MaskedConv(raster_taps(7), "B", source, wide, self.dtype, name="embed_right")(pixels)
         layers = nn.scan(
-            self.layer, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=self.layers
+            self.layer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=nn.broadcast,
+            length=self.layers,
         )(self.features, c, self.dropout, self.dtype, train, name="layers")
-        (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), None)
+        (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), condition)
         for name, from_groups, to_groups in self.head_maps:
             last = name == "logits"
             dtype = accumulator(jnp.dtype(self.dtype)).name if last else self.dtype
