@@ -48,7 +48,10 @@ class Programs:
     def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
         mapped = self.recipe.parallel == "pmap"
         axis = AXIS if mapped else None
-        step = functools.partial(make_step, self.recipe, self.transform, axis, acting=acting, pieces=self.pieces)
+        mesh = None if mapped else self.mesh
+        step = functools.partial(
+            make_step, self.recipe, self.transform, axis, mesh=mesh, acting=acting, pieces=self.pieces
+        )
 
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
             loops = not self.cpu or max(self.pieces) == 1 or not convolves(step(loops=True), state, batch)

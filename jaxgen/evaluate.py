@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen.core import Batch, Density, UsageError, Variables
 from jaxgen.data.feed import place
 from jaxgen.images import bits_per_dim
-from jaxgen.mesh import make_mesh, on_cpu, replicated, sharded
+from jaxgen.mesh import AXIS, make_mesh, on_cpu, replicated, sharded
 
 Transform = Callable[[Batch, Any, bool], Batch]
 
@@ -113,17 +113,27 @@ def _seen(dataset: Any, split: Any, batch: int) -> np.ndarray:
 
 
 def _log_prob(model: Density, variables: Variables, batch: Batch, key: Any, mesh: Mesh) -> Any:
-    """The model's, on a CPU piece by piece where it asks for that: the same numbers, from maps that fit the cache."""
+    """The model's, of a batch sharded over the mesh. An exact one is computed by each device on its own share, on a CPU
+    piece by piece where the model asks for that: the same numbers, from maps that fit the cache."""
 
-    def score(part: Batch) -> Any:
-        return model.log_prob(variables, part["image"], key, model.condition_of(part))
+    def score(variables: Variables, batch: Batch, key: Any) -> Any:
+        return model.log_prob(variables, batch["image"], key, model.condition_of(batch))
 
-    piece, share = model.piece, len(batch["image"]) // mesh.devices.size
-    if not on_cpu(mesh) or not model.exact or not piece or share % piece or share == piece:
-        return score(batch)
-    # Piece j takes images j, j+pieces, …: so each device keeps its own share of every piece.
-    parts = jax.tree.map(lambda x: x.reshape(-1, share // piece, *x.shape[1:]).swapaxes(0, 1), batch)
-    return lax.map(score, parts).T.reshape(-1)
+    def in_pieces(variables: Variables, batch: Batch, key: Any) -> Any:
+        piece, share = model.piece, len(batch["image"])
+        if not on_cpu(mesh) or not piece or share % piece or share == piece:
+            return score(variables, batch, key)
+        parts = jax.tree.map(lambda x: x.reshape(-1, piece, *x.shape[1:]), batch)
+        return lax.map(lambda part: score(variables, part, key), parts).reshape(-1)
+
+    if not model.exact:
+        return score(variables, batch, key)
+    if mesh.devices.size == 1:
+        return in_pieces(variables, batch, key)
+    everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.shard_map(
+        in_pieces, mesh=mesh, in_specs=(everywhere, shared, everywhere), out_specs=shared, check_vma=False
+    )(variables, batch, key)
 
 
 @functools.lru_cache(maxsize=16)

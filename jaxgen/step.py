@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen.core import Batch, Model, Objective, UsageError, Variables
 from jaxgen.data.base import Source, Transform
@@ -124,6 +125,7 @@ def make_step(
     transform: Transform | None = None,
     axis: str | None = None,
     *,
+    mesh: Mesh | None = None,
     acting: tuple[bool, ...] | None = None,
     pieces: tuple[int, ...] | None = None,
     loops: bool = True,
@@ -133,7 +135,9 @@ def make_step(
     They are the objective's own, with "loss" and "grad_norm" (before clipping), behind "name/" where there are
     several objectives; NaN for an objective that did not act in this step.
 
-    `axis` names the mapped axis under pmap. `acting` says which objectives act, for a caller who knows the step
+    `axis` names the mapped axis under pmap. With a `mesh` over which the batch is sharded, a separable objective is
+    differentiated by each device on its own share and the gradients are averaged, in one program: the same as leaving
+    it to the compiler, but for rounding, and no operation has to be partitioned. `acting` says which objectives act, for a caller who knows the step
     (None: decided inside by `lax.cond`), `pieces` in how many pieces each takes its batch (None: as the recipe says),
     and `loops=False` unrolls that accumulation. On a CPU the first and the last avoid gradient convolutions inside
     control flow, which XLA-CPU runs many times slower.
@@ -150,7 +154,7 @@ def make_step(
         variables, opt_states, faults = state.variables, [], []
         logged: dict[str, Any] = {}
         for i, objective in enumerate(objectives):
-            act = _actor(recipe, objective, axis, parts[i], loops)
+            act = _actor(recipe, objective, axis, mesh, parts[i], loops)
             operands = (variables, state.opt_states[i], batch, named(key, f"objective/{objective.name}"))
             if acting is not None:
                 now: Any = act if acting[i] else _rest(act)
@@ -183,16 +187,30 @@ def _own(params: dict[str, Any], objective: Objective) -> dict[str, Any]:
     return {name: params[name] for name in objective.trains}
 
 
-def _actor(recipe: Recipe, objective: Objective, axis: str | None, pieces: int, loops: bool) -> Callable[..., Any]:
+def _actor(
+    recipe: Recipe, objective: Objective, axis: str | None, mesh: Mesh | None, pieces: int, loops: bool
+) -> Callable[..., Any]:
     """One objective's share of a step: (variables, opt_state, batch, key) -> the same two, metrics, finite."""
     optimizer = _optimizer(recipe, objective)
+
+    def gradient(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
+        found = _gradient(objective, variables, batch, key, pieces, loops)
+        return found if axis is None else lax.pmean(found, axis)
+
+    if axis is None and mesh is not None and mesh.devices.size > 1 and objective.separable:
+        axis, everywhere = mesh.axis_names[0], PartitionSpec()
+        gradient = jax.shard_map(
+            gradient,
+            mesh=mesh,
+            in_specs=(everywhere, PartitionSpec(axis), everywhere),
+            out_specs=everywhere,
+            check_vma=False,  # a loop's carry starts as zeros, the same on all devices, and ends as a device's own
+        )
 
     def act(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
         params = variables["params"]
         own = _own(params, objective)
-        grads, metrics, updates = _gradient(objective, variables, batch, key, pieces, loops)
-        if axis is not None:
-            grads, metrics, updates = lax.pmean((grads, metrics, updates), axis)
+        grads, metrics, updates = gradient(variables, batch, key)
         norm = optax.tree.norm(grads).astype(jnp.float32)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         if recipe.clip is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgen.nn.masked import MaskedConv, dense, groups, raster_taps, row_taps
-from jaxgen.nn.recurrent import accumulator, diagonal_bilstm, row_lstm
+from jaxgen.nn.recurrent import accumulator, default_pack, diagonal_bilstm, diagonals, row_lstm
 
 POINT = ((0, 0),)
 
@@ -80,8 +80,11 @@ class _Layer(nn.Module):
         """What the condition [b,1|h,1|w,k] adds to a map of so many features: a 1×1 map of it, unmasked."""
         if condition is None:
             return 0
-        kernel = self.param("condition", nn.initializers.lecun_normal(), (condition.shape[-1], outputs))
-        return dense(condition.astype(self.dtype), kernel.astype(self.dtype))
+        return dense(condition.astype(self.dtype), self.condition_kernel(condition, outputs))
+
+    def condition_kernel(self, condition: Array, outputs: int) -> Array:
+        init = nn.initializers.lecun_normal()
+        return self.param("condition", init, (condition.shape[-1], outputs)).astype(self.dtype)
 
     def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         """[b,h,w,2·features] to [b,h,w,features]; `right` feeds the right-to-left stream where there is one."""
@@ -112,13 +115,18 @@ class DiagonalLayer(_Layer):
 
     def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         wide, gates = colours(2 * self.features, self.channels), colours(self.features, self.channels, gates=4)
-        left = self.conv("input_to_left", POINT, wide, gates)(x)
-        right = self.conv("input_to_right", POINT, wide, gates)(right)
+        pack = default_pack(len(x))
+        # Skewed before the products and not after them: the input is narrower than its gates.
+        left = self.conv("input_to_left", POINT, wide, gates)(diagonals(x, pack))
+        right = self.conv("input_to_right", POINT, wide, gates)(diagonals(right[:, :, ::-1], pack))
         if condition is not None:
-            to_left, to_right = jnp.split(self.share(condition, 8 * self.features), 2, axis=-1)
-            left, right = left + to_left, right + to_right
+            condition = jnp.broadcast_to(condition, (*x.shape[:3], condition.shape[-1])).astype(self.dtype)
+            kernel = self.condition_kernel(condition, 8 * self.features)
+            to_left, to_right = jnp.split(kernel, 2, axis=-1)
+            left += dense(diagonals(condition, pack), to_left)
+            right += dense(diagonals(condition[:, :, ::-1], pack), to_right)
         weights = self.state_to_state(2, 2 * self.features)
-        return diagonal_bilstm(left, right, weights, self.initial("h0", 2), self.initial("c0", 2))
+        return diagonal_bilstm(left, right, weights, self.initial("h0", 2), self.initial("c0", 2), pack)
 
 
 class PixelNet(nn.Module):
