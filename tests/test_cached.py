@@ -50,7 +50,7 @@ def test_logits_along_an_image_are_those_of_a_full_pass(kind, shape, levels, mar
     image = np.random.default_rng(1).integers(0, levels, (3, *shape), np.uint8)
     seen = {}
 
-    def keep(i, channel, outputs, value, old):
+    def keep(i, channel, outputs, value, old, noise):
         jax.debug.callback(lambda i, o: seen.__setitem__(int(i), np.asarray(o)), i, outputs[:, channel])
         return old
 

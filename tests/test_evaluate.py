@@ -92,7 +92,7 @@ def test_one_program_serves_repeated_evaluations(variables):
     for _ in range(3):
         evaluate(Counting(), variables, data.valid, batch=8)
         evaluate(Counting(), variables, data.test, batch=8)
-    assert traces == [(8, *SHAPE)]
+    assert len(traces) == 1
 
 
 def test_an_empty_split_is_refused(variables):

@@ -17,17 +17,18 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from jaxgen import conditions
-from jaxgen.core import Autoregressive, Aux, Batch, Completer, Objective, Sampler, UsageError, Variables
+from jaxgen.core import Aux, Batch, Completer, Incremental, Objective, Sampler, UsageError, Variables
 from jaxgen.distributions import Head, Softmax
 from jaxgen.images import bits_per_dim, to_float
 from jaxgen.nn.cached import PixelWalker
 from jaxgen.nn.pixel import PixelNet
+from jaxgen.nn.recurrent import accumulator
 from jaxgen.nn.walk import Draw, Walker, draw_image
 from jaxgen.orders import check_order, from_raster, is_prefix, to_raster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelModel(Autoregressive, Sampler, Completer):
+class PixelModel(Incremental, Sampler, Completer):
     """An autoregressive model of pixels, given its net, the head that its outputs feed, and its walker.
 
     `condition` is what it is conditioned on (`jaxgen.conditions`), `order` the order of its pixels (`jaxgen.orders`),
@@ -67,6 +68,11 @@ class PixelModel(Autoregressive, Sampler, Completer):
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> Walker:
         """The net pixel by pixel, for `num` images of `width` columns; `condition` as the net takes it."""
 
+    def walk(self, variables: Variables, num: int, condition: Any = None) -> Walker:
+        """The walker over `num` images of the model's shape, turned to raster order."""
+        width = to_raster(np.empty((1, *self.shape[:2])), self.order).shape[2]
+        return self.walker(variables, width, num, self._features(condition, num))
+
     @abc.abstractmethod
     def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """The context of the net, which works in raster order, in images of this shape."""
@@ -87,9 +93,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
             image, condition = batch["image"], self.condition_of(batch)
             for_net, for_labels = jax.random.split(key)
             condition = conditions.drop(self.condition, condition, for_labels)
-            features = self._features(condition, len(image))
-            outputs = self._outputs(variables, to_float(image, self.levels), features, train=True, key=for_net)
-            nats = -self.likelihood.log_prob(outputs, image).sum(axis=(1, 2)).mean()
+            nats = -self.pixel_log_prob(variables, image, condition, for_net).sum(axis=(1, 2)).mean()
             bits = bits_per_dim(nats, self.shape)
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
@@ -140,9 +144,20 @@ class PixelModel(Autoregressive, Sampler, Completer):
         condition: Any = None,
     ) -> Float[Array, " b"]:
         """Nats of each image. Draws nothing."""
+        return self.pixel_log_prob(variables, image, condition).sum(axis=(1, 2))
+
+    def pixel_log_prob(
+        self,
+        variables: Variables,
+        image: UInt8[Array | np.ndarray, "b h w c"],
+        condition: Any = None,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "b h w"]:
+        """Nats of each pixel given those before it. With a key, as in training: dropout draws with it."""
         image = jnp.asarray(image)
-        outputs = self._outputs(variables, to_float(image, self.levels), self._features(condition, len(image)))
-        return self.likelihood.log_prob(outputs, image).sum(axis=(1, 2))
+        features = self._features(condition, len(image))
+        outputs = self._outputs(variables, to_float(image, self.levels), features, train=key is not None, key=key)
+        return self.likelihood.log_prob(outputs, image)
 
     def logits(
         self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
@@ -187,9 +202,9 @@ class PixelModel(Autoregressive, Sampler, Completer):
         an approximation, since a pixel is drawn without regard to given pixels after it.
         """
         features = self._features(condition, len(image))
-        start, draw = self._start(key, image, given, temperature)
+        start, draw, noise = self._start(key, image, given, temperature)
         walker = self.walker(variables, start.shape[2], len(start), features)
-        return cast(Array, from_raster(draw_image(walker, start, draw), self.order))
+        return cast(Array, from_raster(draw_image(walker, start, draw, noise), self.order))
 
     def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
         """Whether the given pixels come first in the model's order."""
@@ -209,7 +224,7 @@ class PixelModel(Autoregressive, Sampler, Completer):
         Hundreds of times slower; what `complete` is held against.
         """
         features = self._features(condition, len(image))
-        start, draw = self._start(key, image, given, temperature)
+        start, draw, noise = self._start(key, image, given, temperature)
         num, h, w, c = start.shape
 
         def pixel(image: Array, number: Array) -> tuple[Array, None]:
@@ -220,26 +235,30 @@ class PixelModel(Autoregressive, Sampler, Completer):
                 outputs = cast(Array, self.net.apply(variables, to_float(seen, self.levels), features))
                 rest = outputs.shape[3:]
                 here = jax.lax.dynamic_slice(outputs, (*at, *(0 for _ in rest)), (num, 1, 1, *rest))[:, 0, 0]
-                value = value.at[:, k].set(draw(number * c + k, k, here, value, value[:, k]))
+                i = number * c + k
+                value = value.at[:, k].set(draw(i, k, here, value, value[:, k], noise(i)))
             return jax.lax.dynamic_update_slice(image, value[:, None, None], (*at, 0)), None
 
         drawn = jax.lax.scan(pixel, start, jnp.arange(h * w))[0]
         return cast(Array, from_raster(drawn, self.order))
 
-    def _start(self, key: Array, image: Any, given: Any, temperature: float) -> tuple[Array, Draw]:
-        """The image turned to raster order, and what draws sub-pixel i: what is given, or a draw with its own key."""
+    def _start(self, key: Array, image: Any, given: Any, temperature: float) -> tuple[Array, Draw, Any]:
+        """The image turned to raster order; what draws a sub-pixel, or leaves what is given; and the noise for it.
+
+        The largest of log-probabilities with Gumbel noise is a draw. Each sub-pixel's noise has a key of its own.
+        """
         if isinstance(temperature, float | int) and temperature <= 0:
             raise UsageError(f"temperature must be positive, got {temperature}")
         start = to_raster(jnp.asarray(image), self.order)
         known = to_raster(jnp.asarray(given)[None], self.order)[0].reshape(-1)
-        c = self.shape[2]
+        c, shape, dtype = self.shape[2], (len(start), self.levels), accumulator(jnp.dtype(self.dtype))
 
-        def draw(i: Array, channel: int, outputs: Array, value: Array, old: Array) -> Array:
+        def draw(i: Array, channel: int, outputs: Array, value: Array, old: Array, noise: Array) -> Array:
             log_pmf = self.likelihood.log_pmf_at(outputs, to_float(value, self.levels), channel)
-            new = jax.random.categorical(jax.random.fold_in(key, i), log_pmf / temperature).astype(jnp.uint8)
+            new = jnp.argmax(log_pmf / temperature + noise, axis=-1).astype(jnp.uint8)
             return jnp.where(known[i // c], old, new)
 
-        return start, draw
+        return start, draw, lambda i: jax.random.gumbel(jax.random.fold_in(key, i), shape, dtype)
 
 
 def _tail(kind: Any) -> tuple[int, ...]:

@@ -72,13 +72,14 @@ class PixelWalker(Walker):
         """One pass of all layers for each channel, with the channels drawn so far."""
         embedded, given = given
         window, state = state
+        beside = self.layer.beside(state)
         value = jnp.zeros((self.batch, self.channels), jnp.uint8)
         for k in range(self.channels):
             x = embedded + self.embed.row_part(window, self.pixels(value))
             skip = jnp.zeros_like(x)
             states, kept = [], []
             for n in range(self.net.layers):
-                hidden, state_n, kept_n = self.layer.pixel(n, _at(given, n), _at(state, n), x)
+                hidden, state_n, kept_n = self.layer.pixel(n, _at(given, n), _at(beside, n), x)
                 out = self.layer.out(n, hidden)
                 x, skip = x + out[..., : x.shape[-1]], skip + out[..., x.shape[-1] :]
                 states.append(state_n)
@@ -147,7 +148,8 @@ class _Layers:
         self.dtype, self.features = jnp.dtype(net.dtype), net.features
         self.wide, self.narrow = (colours(n * net.features, net.channels) for n in (2, 1))
         self.gates = colours(net.features, net.channels, gates=4)
-        self.out_kernel, self.out_bias = self.conv("out", POINT, self.narrow, self.wide + self.wide)
+        out_kernel, self.out_bias = self.conv("out", POINT, self.narrow, self.wide + self.wide)
+        self.out_kernel = list(out_kernel[:, 0])
         self.prepare()
 
     def conv(self, name: str, taps: Any, source: Any, target: Any) -> tuple[Array, Array]:
@@ -170,7 +172,7 @@ class _Layers:
 
     def out(self, n: int, hidden: Array) -> Array:
         """Residual and skip part of layer n, [b,4h]."""
-        return hidden @ self.out_kernel[n, 0] + self.out_bias[n]
+        return hidden @ self.out_kernel[n] + self.out_bias[n]
 
     cache: Any = None
     start: Any = None
@@ -190,7 +192,11 @@ class _Layers:
         kernel = self.params["condition"][..., part].astype(self.dtype)
         return jnp.einsum("wbk,lko->wlbo", condition.astype(self.dtype), kernel)
 
-    def pixel(self, n: int, given: Any, state: Any, x: Array) -> tuple[Array, Any, Any]:
+    def beside(self, state: Any) -> Any:
+        """What the left neighbour gives to a pixel, in all layers at once; leaves [layers, b, …]."""
+        raise NotImplementedError
+
+    def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
         """Layer n at one pixel: its hidden features, its state for the next pixel, and what the row keeps."""
         raise NotImplementedError
 
@@ -209,10 +215,11 @@ class _Conv(_Layers):
     """Keeps the narrow features of the row above; their upper taps are summed at the start of a row."""
 
     def prepare(self) -> None:
-        self.narrow_kernel, self.narrow_bias = self.conv("narrow", POINT, self.wide, self.narrow)
+        narrow_kernel, self.narrow_bias = self.conv("narrow", POINT, self.wide, self.narrow)
+        self.narrow_kernel = list(narrow_kernel[:, 0])
         kernel, self.bias = self.conv("conv", raster_taps(3), self.narrow, self.narrow)
         self.above = kernel[:, :3].reshape(len(kernel), -1, self.features)
-        self.own = kernel[:, 3:].reshape(len(kernel), -1, self.features)
+        self.left, self.own = kernel[:, 3], list(kernel[:, 4])
         self.cache, self.start = self.zeros(self.width), self.zeros()
 
     def row(self, cache: Array, r: Array, condition: Array | None) -> Array:
@@ -220,17 +227,27 @@ class _Conv(_Layers):
         near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
         return _lines(near, self.above) + self.bias[:, None] + self.share(condition)
 
-    def pixel(self, n: int, given: Array, state: Array, x: Array) -> tuple[Array, Any, Any]:
-        narrow = jax.nn.relu(jax.nn.relu(x) @ self.narrow_kernel[n, 0] + self.narrow_bias[n])
-        hidden = given + jnp.concatenate([state, narrow], axis=-1) @ self.own[n]
-        return jax.nn.relu(hidden), narrow, narrow
+    def beside(self, state: Array) -> Array:
+        return _each(state, self.left)
+
+    def pixel(self, n: int, given: Array, beside: Array, x: Array) -> tuple[Array, Any, Any]:
+        narrow = jax.nn.relu(jax.nn.relu(x) @ self.narrow_kernel[n] + self.narrow_bias[n])
+        return jax.nn.relu(given + beside + narrow @ self.own[n]), narrow, narrow
+
+
+def _each(x: Array, kernel: Array) -> Array:
+    """[layers, b, i] times [layers, i, o]."""
+    return jnp.einsum("lbi,lio->lbo", x, kernel)
 
 
 def _cell(pre: Array, c: Array, dtype: Any) -> tuple[Array, Array]:
-    """An LSTM's h and c from its gates o, f, i, g."""
-    o, f, i, g = jnp.split(pre.astype(accumulator(dtype)), 4, axis=-1)
-    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return (jax.nn.sigmoid(o) * jnp.tanh(c)).astype(dtype), c
+    """An LSTM's h and c from its gates o, f, i, g: one tanh for all four, since σ(x) = (1 + tanh(x/2)) / 2."""
+    d, wide = c.shape[-1], accumulator(dtype)
+    scale = jnp.where(jnp.arange(4 * d) < 3 * d, 0.5, 1.0).astype(wide)
+    t = jax.lax.optimization_barrier(jnp.tanh(pre.astype(wide) * scale))
+    o, f, i = jnp.split((1 + t[..., : 3 * d]) / 2, 3, axis=-1)
+    c = f * c + i * t[..., 3 * d :]
+    return (o * jnp.tanh(c)).astype(dtype), c
 
 
 class _Row(_Layers):
@@ -238,7 +255,7 @@ class _Row(_Layers):
 
     def prepare(self) -> None:
         kernel, self.bias = self.conv("input_to_state", row_taps(3), self.wide, self.gates)
-        self.own = kernel.reshape(len(kernel), -1, kernel.shape[-1])
+        self.left, self.own = kernel[:, 0], list(kernel[:, 1])
         self.weights = self.params["state_to_state"].astype(self.dtype)
         self.cache = self.line(self.initial("h0")), self.line(self.initial("c0").astype(accumulator(self.dtype)))
         self.start = jnp.concatenate([self.zeros(), self.zeros()], axis=-1)
@@ -249,9 +266,12 @@ class _Row(_Layers):
         near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
         return _lines(near, self.weights) + self.bias[:, None] + self.share(condition), c
 
-    def pixel(self, n: int, given: Any, state: Array, x: Array) -> tuple[Array, Any, Any]:
+    def beside(self, state: Array) -> Array:
+        return _each(state, self.left)
+
+    def pixel(self, n: int, given: Any, beside: Array, x: Array) -> tuple[Array, Any, Any]:
         pre, c = given
-        h, c = _cell(pre + jnp.concatenate([state, x], axis=-1) @ self.own[n], c, self.dtype)
+        h, c = _cell(pre + beside + x @ self.own[n], c, self.dtype)
         return h, x, (h, c)
 
 
@@ -263,7 +283,7 @@ class _Diagonal(_Layers):
         self.right, self.right_bias = self.conv("input_to_right", POINT, self.wide, self.gates)
         weights = self.params["state_to_state"].astype(self.dtype)  # [layers, stream, up|left, gates]
         self.up, self.side = weights[:, :, : self.features], weights[:, :, self.features :]
-        self.own = jnp.concatenate([self.left[:, 0], self.side[:, 0]], axis=1)
+        self.own = list(self.left[:, 0])
         self.cache = self.line(self.initial("h0", 0)), self.line(self.initial("h0", 1))
         self.start = self.initial("h0", 0), self.initial("c0", 0).astype(accumulator(self.dtype))
 
@@ -272,9 +292,13 @@ class _Diagonal(_Layers):
         given = _lines(left, self.up[:, 0]) + self.left_bias[:, None]
         return given + self.share(condition, slice(4 * self.features)), jnp.where(r > 0, right, 0)
 
-    def pixel(self, n: int, given: Any, state: Any, x: Array) -> tuple[Array, Any, Any]:
-        (pre, right), (h, c) = given, state
-        h, c = _cell(pre + jnp.concatenate([x, h], axis=-1) @ self.own[n], c, self.dtype)
+    def beside(self, state: Any) -> Any:
+        h, c = state
+        return _each(h, self.side[:, 0]), c
+
+    def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
+        (pre, right), (side, c) = given, beside
+        h, c = _cell(pre + side + x @ self.own[n], c, self.dtype)
         return h + right, (h, c), (h, x)
 
     def finish(self, cache: Any, kept: Any, right: Array | None, condition: Array | None) -> Any:
@@ -286,7 +310,7 @@ class _Diagonal(_Layers):
 
         def pixel(state: Any, pre: Array) -> Any:
             h, c = state
-            h, c = _cell(pre + jnp.einsum("lbi,lio->lbo", h, self.side[:, 1]), c, self.dtype)
+            h, c = _cell(pre + _each(h, self.side[:, 1]), c, self.dtype)
             return (h, c), h
 
         start = self.initial("h0", 1), self.initial("c0", 1).astype(accumulator(self.dtype))

@@ -48,31 +48,36 @@ class Walker(abc.ABC):
         """Close row r, of which the pixels kept `kept` (leading axis of columns) and have these values."""
 
 
-Draw = Callable[[Array, int, Array, Array, Array], Array]
+Draw = Callable[[Array, int, Array, Array, Array, Any], Array]
+"""`(i, channel, outputs, value, old, noise) -> uint8[b]`: sub-pixel number i (raster order, channels inside) from the
+net's outputs for its pixel, the pixel's channels so far, the value that stood there, and `noise(i)`."""
 
 
-def draw_image(walker: Walker, start: UInt8[Array, "b h w c"], draw: Draw) -> UInt8[Array, "b h w c"]:
-    """Images drawn in raster order, sub-pixel after sub-pixel, in two nested scans.
+def draw_image(
+    walker: Walker, start: UInt8[Array, "b h w c"], draw: Draw, noise: Callable[[Array], Any] = lambda i: None
+) -> UInt8[Array, "b h w c"]:
+    """Images drawn over `start` in raster order, sub-pixel after sub-pixel, in two nested scans.
 
-    `draw(i, channel, outputs, value, old) -> uint8[b]` gives sub-pixel number i (raster order, channels inside) from
-    the net's outputs for its pixel, the pixel's channels so far and the value that stands in `start`.
+    `noise(i)` is made for a whole row at once, which is cheaper than in `draw`.
     """
     h, w, c = start.shape[1:]
 
     def row(cache: Any, line: Any) -> Any:
         r, old = line
         given, state = walker.row(cache, r)
+        numbers = (r * w * c + jnp.arange(w * c)).reshape(w, c)
 
         def pixel(state: Any, at: Any) -> Any:
-            j, given, old = at
+            i, given, old, noise = at
 
             def draw_channel(k: int, outputs: Array, value: Array) -> Array:
-                return draw((r * w + j) * c + k, k, outputs, value, old[:, k])
+                return draw(i[k], k, outputs, value, old[:, k], jax.tree.map(lambda n: n[k], noise))
 
             value, state, kept = walker.pixel(given, state, draw_channel)
             return state, (value, kept)
 
-        _, (values, kept) = jax.lax.scan(pixel, state, (jnp.arange(w), given, old))
+        noises = jax.vmap(jax.vmap(noise))(numbers)
+        _, (values, kept) = jax.lax.scan(pixel, state, (numbers, given, old, noises))
         return walker.finish(cache, kept, values, r), values
 
     lines = (jnp.arange(h), start.transpose(1, 2, 0, 3))
