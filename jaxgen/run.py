@@ -20,14 +20,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
 
 import jaxgen.models  # noqa: F401 (so that messages can name every model that has a capability)
 from jaxgen import core, local, recipe
@@ -35,12 +33,12 @@ from jaxgen.checkpoint import Checkpoints
 from jaxgen.data import source
 from jaxgen.errors import UsageError
 from jaxgen.evaluate import evaluate
-from jaxgen.mesh import make_mesh, replicated, sharded
+from jaxgen.mesh import make_mesh, replicated
 from jaxgen.report import write_json
 from jaxgen.train import BEST
+from jaxgen.trained import Trained
 
 FORMAT = 1
-Images = UInt8[Array | np.ndarray, "b h w c"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +52,13 @@ class Record:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """A trained model with its variables, ready to use. Functions are compiled once per shape of their arguments."""
+class Run(Trained):
+    """A trained model with all that its folder says of it."""
 
     folder: Path
     record: Record
     recipe: Any
-    model: Any
-    variables: core.Variables
     step: int
-    mesh: Any
 
     @functools.cached_property
     def dataset(self) -> Any:
@@ -75,31 +70,6 @@ class Run:
         if "data" in self.record.file.knobs:
             return recipe.build(self.record.file, self.record.settings | {"data": spec}).data.load()
         return source(spec).load()
-
-    def sample(self, num: int = 64, seed: int = 0) -> np.ndarray:
-        """`uint8[num,h,w,c]` drawn from the model; the same seed gives the same images."""
-        core.require(self.model, core.Sampler, "sample")
-        return np.asarray(self._sampler(num)(self.variables, jax.random.key(seed)))
-
-    def log_prob(self, image: Images, seed: int = 0) -> Float[np.ndarray, " b"]:
-        """Nats of each image; for a model with a bound, one draw of it by `seed`."""
-        core.require(self.model, core.Density, "score images")
-        return self._call(self._log_prob, image, jax.random.key(seed))
-
-    def complete(self, image: Images, given: Bool[Array | np.ndarray, "h w"], seed: int = 0) -> np.ndarray:
-        """`uint8[b,h,w,c]`: the images where `given`, drawn from the model elsewhere."""
-        core.require(self.model, core.Completer, "complete images")
-        return self._call(self._complete, image, jax.random.key(seed), jnp.asarray(given))
-
-    def encode(self, image: Images) -> Float[np.ndarray, "b d"]:
-        """The representation of each image."""
-        core.require(self.model, core.Encoder, "encode images")
-        return self._call(self._encode, image)
-
-    def reconstruct(self, image: Images) -> np.ndarray:
-        """`uint8[b,h,w,c]`: each image passed through its representation and back."""
-        core.require(self.model, core.Reconstructor, "reconstruct images")
-        return self._call(self._reconstruct, image)
 
     def evaluate(self, split: str = "test", dataset: Any = None, batch: int = 100) -> dict[str, Any]:
         """ "nats", "bits_per_dim", "count" and "bound" of a whole split of the run's data, or of another data set."""
@@ -121,36 +91,6 @@ class Run:
                 "give images of that size and those levels."
             )
 
-    def _call(self, function: Callable[..., Any], image: Any, *rest: Any) -> np.ndarray:
-        image = np.asarray(image)
-        if image.ndim != 4 or image.shape[1:] != tuple(self.model.shape):
-            raise UsageError(f"wanted images [b, {_size(self.model.shape, ', ')}], got shape {list(image.shape)}.")
-        if image.size and int(image.max()) >= self.model.levels:
-            raise UsageError(f"wanted values below {self.model.levels}, got {int(image.max())}: requantise the images.")
-        where = sharded(self.mesh) if len(image) % self.mesh.devices.size == 0 else replicated(self.mesh)
-        return np.asarray(function(self.variables, jax.device_put(image, where), *rest))
-
-    @functools.cache  # noqa: B019 (a run holds its programs as long as it lives)
-    def _sampler(self, num: int) -> Callable[..., Any]:
-        where = sharded(self.mesh) if num % self.mesh.devices.size == 0 else replicated(self.mesh)
-        return jax.jit(lambda variables, key: self.model.sample(variables, key, num), out_shardings=where)
-
-    @functools.cached_property
-    def _log_prob(self) -> Callable[..., Any]:
-        return jax.jit(self.model.log_prob)
-
-    @functools.cached_property
-    def _complete(self) -> Callable[..., Any]:
-        return jax.jit(lambda variables, image, key, given: self.model.complete(variables, key, image, given))
-
-    @functools.cached_property
-    def _encode(self) -> Callable[..., Any]:
-        return jax.jit(self.model.encode)
-
-    @functools.cached_property
-    def _reconstruct(self) -> Callable[..., Any]:
-        return jax.jit(self.model.reconstruct)
-
 
 def load(folder: str | Path, step: int | Literal["best", "last"] = "best", ema: bool = True) -> Run:
     """Open a run: its model, its variables (averaged, where it kept an average, unless `ema=False`), its functions.
@@ -170,7 +110,7 @@ def load(folder: str | Path, step: int | Literal["best", "last"] = "best", ema: 
             found = checkpoints.latest if step == "last" else step
         variables = checkpoints.variables(found, averaged=ema, sharding=replicated(mesh))
     _check_variables(made, variables, f"checkpoint {found} of {record.folder}")
-    return Run(record.folder, record, made, made.model, variables, int(found or 0), mesh)
+    return Run(made.model, variables, mesh, record.folder, record, made, int(found or 0))
 
 
 def _check_variables(made: Any, variables: core.Variables, name: str) -> None:
@@ -311,5 +251,5 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def _size(shape: tuple[int, ...], join: str = "×") -> str:
-    return join.join(map(str, shape))
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

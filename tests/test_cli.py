@@ -276,7 +276,7 @@ def test_help_shows_commands_and_a_recipes_knobs(capsys):
         (["sample", "{runs}/tiny", "--num", "0"], ["--num must be at least 1, got 0"]),
         (["sample", "{runs}/tiny", "--step", "3"], ["no checkpoint of step 3", "2, 4"]),
         (["sample", "{runs}/tiny", "--step", "bst"], ["--step wants best, last or a number, got 'bst'"]),
-        (["sample", "{runs}/tiny", "-o", "x.jpg"], ["--output wants a name that ends in .png or .npz, got 'x.jpg'"]),
+        (["sample", "{runs}/tiny", "-o", "x.jpg"], ["a name that ends in .png, .gif or .npz, got 'x.jpg'"]),
         (["sample", "{runs}/tiny", "-o", "no/x.png"], ["its folder is not there"]),
         (["evaluate", "{runs}/gan"], ["DCGAN cannot be evaluated by likelihood", "Models that can: ", "PixelCNN"]),
         (["evaluate", "{runs}/tiny", "--split", "tset"], ["tset", "test"]),

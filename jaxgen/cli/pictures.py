@@ -1,7 +1,8 @@
-"""Images and masks for `jaxgen complete`, from pictures, data sets and splits, as the model of a run sees them."""
+"""Images, labels and masks for the commands that look at images, as the model of a run sees them."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,32 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from jaxgen.data.pictures import SUFFIXES, read_picture
+from jaxgen.conditions import Classes
+from jaxgen.data.pictures import SUFFIXES, pictures, read_picture
 from jaxgen.errors import UsageError
+from jaxgen.explore import checked_condition
 from jaxgen.images import requantise
 
 HOLE = 96
-"""Grey of 0 … 255 that stands for a pixel that was not given, the colour of a grid's margins."""
+"""Grey of 0 … 255 that stands for a pixel that is not there, the colour of a grid's margins."""
+
+SPLITS = ("test", "valid", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Images `uint8[b,h,w,c]` with the model's levels, a name for each, and what the model is conditioned on."""
+
+    image: np.ndarray
+    names: list[str]
+    condition: np.ndarray | None
 
 
 def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
-    """True where pixels are given: a half by its name, or the light part of a picture of the model's size."""
+    """True where pixels are given: a half by its name, or the light part of a picture of the model's size.
+
+    Raises `UsageError` for a picture of another size, and where everything or nothing is given.
+    """
     h, w, _ = shape
     given = np.zeros((h, w), bool)
     halves: dict[str, Any] = {
@@ -29,52 +46,108 @@ def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
     }
     if keep in halves:
         given[halves[keep]] = True
-        return given
-    light = read_picture(Path(keep), 1)
-    if light.shape[:2] != (h, w):
-        raise UsageError(
-            f"mask {keep} is {light.shape[0]}×{light.shape[1]}, the model's images are {h}×{w}: resize it."
-        )
-    return light[..., 0] >= 128
-
-
-def images(run: Any, name: str, num: int) -> UInt8[np.ndarray, "b h w c"]:
-    """`num` images, evenly spaced, of a split of the run's data, of one picture, or of another data set's test split.
-
-    Pictures are requantised to the model's levels. Raises `UsageError` for another size, or levels of a data set.
-    """
-    model = run.model
-    path = Path(name)
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
-        if model.shape[2] not in (1, 3):
-            raise UsageError(f"a picture can be read for 1 or 3 channels, the model has {model.shape[2]}: give an npz.")
-        image = read_picture(path, model.shape[2])[None]
-        run.check(image.shape[1:], model.levels, name)
-        return requantise(image, 256, model.levels)
-    if name in ("test", "valid", "train"):
-        dataset, split = run.dataset, getattr(run.dataset, name)
-        if split is None:
-            raise UsageError(f"{dataset.name} has no {name} split: --images valid, or another data set.")
     else:
-        dataset = run.other_data(name)
-        split = dataset.valid if dataset.test is None else dataset.test
-    run.check(dataset.shape, dataset.levels, dataset.name)
-    image = split.image[np.linspace(0, len(split) - 1, min(num, len(split))).astype(int)]  # files are often sorted
-    if dataset.transform is not None:
-        import jax
+        light = read_picture(Path(keep), 1)
+        if light.shape[:2] != (h, w):
+            raise UsageError(
+                f"mask {keep} is {light.shape[0]}×{light.shape[1]}, the model's images are {h}×{w}: resize it."
+            )
+        given = light[..., 0] >= 128
+    if given.all():
+        raise UsageError(f"--keep {keep} gives every pixel, so that nothing is left to draw: leave some dark.")
+    if not given.any():
+        raise UsageError(f"--keep {keep} gives no pixel: `jaxgen sample` draws whole images.")
+    return given
 
-        seen = jax.jit(functools.partial(_seen, dataset.transform))
-        image = np.asarray(seen(image, jax.random.key(0)))
-    return np.asarray(image)
+
+def images(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found:
+    """Images of a split of the run's data, of one picture, of a folder of pictures, or of another data set's test
+    split: all, or `num` of them, evenly spaced.
+
+    Pictures are requantised to the model's levels. Conditions are the images' own labels, or `label` for all. Raises
+    `UsageError` for another size, levels of a data set, and labels that are missing or that the model does not know.
+    """
+    path = Path(name)
+    if name not in SPLITS and path.is_file() and path.suffix.lower() in SUFFIXES:
+        found = _read(run, [path], [name])
+    elif name not in SPLITS and path.is_dir() and (files := pictures(path)):
+        files = [files[i] for i in _spaced(len(files), num)]
+        found = _read(run, files, [str(file.relative_to(path)) for file in files])
+    else:
+        found = _of_data(run, name, num, with_labels=label is None)
+    if label is not None:
+        return dataclasses.replace(found, condition=labels(run.model, label, len(found.image)))
+    kind = getattr(run.model, "condition", None)
+    if found.condition is None and isinstance(kind, Classes) and not kind.dropout:
+        raise UsageError(
+            f"{name} has no labels, and {type(run.model).__name__} is conditional on them: give one with --label."
+        )
+    return found
+
+
+def labels(model: Any, label: int, num: int) -> np.ndarray:
+    """One label for all images. Raises `UsageError` where the model is unconditional or does not know it."""
+    try:
+        return np.asarray(checked_condition(model, np.full(num, label, np.int32), num))
+    except UsageError as error:
+        raise UsageError(f"--label {label}: {error}.") from error
+
+
+def shown(image: Any, levels: int) -> UInt8[np.ndarray, "*shape"]:
+    """Values 0 … levels−1 as 0 … 255."""
+    return np.round(np.asarray(image, np.float32) * (255 / (levels - 1))).astype(np.uint8)
+
+
+def partial(image: Any, given: Bool[np.ndarray, "h w"], levels: int) -> UInt8[np.ndarray, "b h w c"]:
+    """Images as 0 … 255 where `given`, grey elsewhere."""
+    return np.where(given[..., None], shown(image, levels), np.uint8(HOLE))
 
 
 def side_by_side(image: Any, given: Any, drawn: Any, levels: int) -> UInt8[np.ndarray, "n h w c"]:
     """Rows of original, given part, completions, as 0 … 255; `drawn` holds each image's completions in turn."""
-    image, drawn = (np.round(np.asarray(x, np.float32) * (255 / (levels - 1))).astype(np.uint8) for x in (image, drawn))
-    partial = np.where(np.asarray(given)[..., None], image, np.uint8(HOLE))
-    drawn = drawn.reshape(len(image), -1, *image.shape[1:])
-    return np.concatenate([image[:, None], partial[:, None], drawn], 1).reshape(-1, *image.shape[1:])
+    drawn = shown(drawn, levels).reshape(len(image), -1, *image.shape[1:])
+    parts = [shown(image, levels)[:, None], partial(image, given, levels)[:, None], drawn]
+    return np.concatenate(parts, 1).reshape(-1, *image.shape[1:])
 
 
-def _seen(transform: Any, image: Any, key: Any) -> Any:
-    return transform({"image": image}, key, False)["image"]
+def _spaced(count: int, num: int | None) -> np.ndarray:
+    """Places of `num` of `count` things, evenly spaced, since files are often sorted; all for None."""
+    return np.linspace(0, count - 1, count if num is None else min(num, count)).astype(int)
+
+
+def _read(run: Any, files: list[Path], names: list[str]) -> Found:
+    """Pictures as the model's images."""
+    h, w, c = run.model.shape
+    if c not in (1, 3):
+        raise UsageError(f"a picture can be read for 1 or 3 channels, the model has {c}: give an npz.")
+    image = np.empty((len(files), h, w, c), np.uint8)
+    for i, file in enumerate(files):
+        picture = read_picture(file, c)
+        run.check(picture.shape, run.model.levels, str(file))
+        image[i] = requantise(picture, 256, run.model.levels)
+    return Found(image, names, None)
+
+
+def _of_data(run: Any, name: str, num: int | None, with_labels: bool) -> Found:
+    if name in SPLITS:
+        dataset, split, label = run.dataset, getattr(run.dataset, name), name
+        if split is None:
+            raise UsageError(f"{dataset.name} has no {name} split: give valid, or another data set.")
+    else:
+        dataset = run.other_data(name)
+        split, label = (dataset.valid, "valid") if dataset.test is None else (dataset.test, "test")
+    run.check(dataset.shape, dataset.levels, dataset.name)
+    index = _spaced(len(split), num)
+    batch = {"image": split.image[index]} | ({} if split.label is None else {"label": split.label[index]})
+    if dataset.transform is not None:
+        import jax
+
+        batch = jax.jit(functools.partial(_seen, dataset.transform))(batch, jax.random.key(0))
+    condition = run.model.condition_of(batch) if with_labels and len(batch) > 1 else None
+    if condition is not None:
+        condition = np.asarray(checked_condition(run.model, condition, len(index)))
+    return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition)
+
+
+def _seen(transform: Any, batch: Any, key: Any) -> Any:
+    return transform(batch, key, False)

@@ -14,11 +14,25 @@ import tyro
 from jaxgen.cli import flags
 from jaxgen.errors import UsageError
 
+SHARED = 840
+"""A batch that any number of devices up to eight can share: what a run computes is filled up to a multiple of them."""
+
+EXACT = "exact", "drawn from the model's own distribution given those pixels"
+APPROXIMATE = (
+    "approximate",
+    "the given pixels are not the first ones of an order that the model draws in: a pixel drawn before a given one "
+    "takes no notice of it",
+)
 HALVES = ("top-half", "bottom-half", "left-half", "right-half")
 
 
+Label = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the images' own labels)")]
+
+
 @dataclasses.dataclass(kw_only=True)
-class _OfRun:
+class OfRun:
+    """What every command that is about a run takes."""
+
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     step: Annotated[str, tyro.conf.arg(metavar="best|last|N")] = "best"
@@ -27,19 +41,27 @@ class _OfRun:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Sample(_OfRun):
-    """Draw images from a trained model: the same seed, the same images."""
+class Sample(OfRun):
+    """Draw images from a trained model: the same seed, the same images, whatever the chunk."""
 
     num: int = 64
     """How many images."""
+    chunk: int = 100
+    """Images drawn at a time; they do not depend on it, but time and memory do."""
+    temperature: float = 1.0
+    """Below 1 likelier images than the model's, above 1 less likely ones; of models that draw pixel by pixel."""
+    label: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: each in turn)")] = None
+    """Class of all images, for a model that is conditional on classes."""
     seed: int = 0
     """Seed of the draws."""
     output: flags.text("FILE", "a grid in the run's folder", "-o") = ""  # type: ignore[valid-type]
-    """A .png for a grid, or an .npz for the uint8 images as `image`."""
+    """A .png for a grid, a .gif for a grid that grows pixel by pixel, or an .npz for the uint8 images as `image`."""
+    frames: flags.text("FOLDER", "none") = ""  # type: ignore[valid-type]
+    """A new folder for the frames of the growing grid as .png: those drawn so far, gray where nothing is yet."""
 
 
 @dataclasses.dataclass(kw_only=True)
-class Evaluate(_OfRun):
+class Evaluate(OfRun):
     """Score a whole split: nats per image and bits per dimension."""
 
     split: Literal["test", "valid", "train"] = "test"
@@ -51,17 +73,22 @@ class Evaluate(_OfRun):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Complete(_OfRun):
+class Complete(OfRun):
     """Fill in the missing part of images. A row of the result: original, what was given, completions."""
 
     images: str = "test"
-    """A split of the run's data (test, valid, train), a picture, or a data set as `jaxgen data list` names them."""
+    """A split of the run's data (test, valid, train), a picture, a folder of pictures, or a data set as `jaxgen data
+    list` names them."""
     keep: str = "top-half"
     """What is given: top-half, bottom-half, left-half, right-half, or a mask: a picture, white where given."""
     num: int = 8
     """How many images."""
     completions: int = 6
     """How many completions of each."""
+    temperature: float = 1.0
+    """Below 1 likelier completions than the model's, above 1 less likely ones."""
+    label: Label = None
+    """Class of all images, for a model that is conditional on classes."""
     seed: int = 0
     """Seed of the draws."""
     output: flags.text("FILE.png", "in the run's folder", "-o") = ""  # type: ignore[valid-type]
@@ -71,20 +98,43 @@ class Complete(_OfRun):
 def sample(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Sample, args, "jaxgen sample")
-    _at_least_one(num=options.num)
-    path = _output(options, f"sample-seed{options.seed}.png", (".png", ".npz"))
-    run = _open(options, options.num)
-    image = run.sample(options.num, options.seed)
-    _write(image, run.model.levels, path)
-    _say(options.json, {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}, str(path))
+    at_least_one(num=options.num, chunk=options.chunk)
+    label = "" if options.label is None else f"-label{options.label}"
+    warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
+    path = output(options, f"sample-seed{options.seed}{label}{warm}.png", (".png", ".gif", ".npz"))
+    folder = _new_folder(options.frames) if options.frames else None
+    run = open_run(options)
+    from jaxgen.cli import pages, pictures, progress
+    from jaxgen.core import Sampler, require
+    from jaxgen.explore import drawing_rank, growth
+
+    require(run.model, Sampler, "sample")
+    drawn = growth(drawing_rank(run.model)) if folder or path.suffix == ".gif" else None
+    condition = None if options.label is None else pictures.labels(run.model, options.label, options.num)
+    with progress.counted(options.num, "images") as told:
+        drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": told}
+        image = run.sample(options.num, options.seed, condition, **drawing)
+    figures = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
+    lines = [str(path)]
+    if drawn is not None:
+        grids = pages.growing(image, drawn, run.model.levels)
+        if path.suffix == ".gif":
+            pages.write_gif(grids, path)
+        if folder is not None:
+            pages.write_frames(grids, folder)
+            figures["frames"] = str(folder)
+            lines.append(f"{folder}: {len(grids)} frames")
+    if path.suffix != ".gif":
+        _write(image, run.model.levels, path)
+    say(options.json, figures, "\n".join(lines))
     return 0
 
 
 def evaluate(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Evaluate, args, "jaxgen evaluate")
-    _at_least_one(batch=options.batch)
-    run = _open(options, options.batch)
+    at_least_one(batch=options.batch)
+    run = open_run(options, options.batch)
     dataset = run.other_data(options.data) if options.data else None
     found = run.evaluate(options.split, dataset, options.batch)
     name = (dataset or run.dataset).name
@@ -93,35 +143,39 @@ def evaluate(args: Sequence[str]) -> int:
         f"{found['bits_per_dim']:.4g} bits/dim, {found['nats']:.5g} nats per image{bound}: "
         f"{found['count']:,} {options.split} images of {name}, step {run.step:,}"
     )
-    _say(options.json, {**found, "split": options.split, "data": name, "step": run.step}, text)
+    say(options.json, {**found, "split": options.split, "data": name, "step": run.step}, text)
     return 0
 
 
 def complete(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Complete, args, "jaxgen complete")
-    _at_least_one(num=options.num, completions=options.completions)
-    path = _output(options, f"complete-{Path(options.keep).stem}-seed{options.seed}.png", (".png",))
+    at_least_one(num=options.num, completions=options.completions)
+    path = output(options, f"complete-{Path(options.keep).stem}-seed{options.seed}.png", (".png",))
     if options.keep not in HALVES and not Path(options.keep).is_file():
         raise UsageError(f"--keep wants {', '.join(HALVES)} or a mask picture, got {options.keep!r}, which is no file.")
-    run = _open(options, options.num * options.completions)
+    run = open_run(options)
+    from jaxgen.cli import pages, pictures, progress
     from jaxgen.core import Completer, require
+    from jaxgen.images import save_png
 
     require(run.model, Completer, "complete images")
-    from jaxgen.cli import pictures
-    from jaxgen.report import write_grid
-
     given = pictures.mask(options.keep, run.model.shape)
-    image = pictures.images(run, options.images, options.num)
-    drawn = run.complete(image.repeat(options.completions, 0), given, options.seed)
-    page = pictures.side_by_side(image, given, drawn, run.model.levels)
-    write_grid(page, 256, path, columns=options.completions + 2)
-    figures = {"output": str(path), "step": run.step, "num": len(image), "given": float(given.mean())}
-    _say(options.json, figures, f"{path}: original, given, {options.completions} completions in each row")
+    found = pictures.images(run, options.images, options.num, options.label)
+    image, each = found.image, options.completions
+    condition = None if found.condition is None else found.condition.repeat(each, 0)
+    with progress.counted(len(image) * each, "images") as told:
+        drawn = run.complete(image.repeat(each, 0), given, options.seed, condition, options.temperature, told)
+    exact = bool(run.model.completes_exactly(given))
+    verdict, why = EXACT if exact else APPROXIMATE
+    grid = pages.gridded(pictures.side_by_side(image, given, drawn, run.model.levels), 256, each + 2)
+    save_png(pages.captioned(grid, f"original | given | {each} completions, {verdict}"), path)
+    figures = {"output": str(path), "step": run.step, "num": len(image), "given": float(given.mean()), "exact": exact}
+    say(options.json, figures, f"{path}: original, given, {each} completions in each row\n{verdict}: {why}")
     return 0
 
 
-def _open(options: Any, batch: int) -> Any:
+def open_run(options: Any, batch: int = SHARED) -> Any:
     """The run, after its folder was looked at and the CPU prepared for that many images at a time."""
     step: Any = options.step
     if step not in ("best", "last"):
@@ -135,13 +189,24 @@ def _open(options: Any, batch: int) -> Any:
     return run.load(options.run, step)
 
 
-def _output(options: Any, default: str, suffixes: tuple[str, ...]) -> Path:
+def output(options: Any, default: str, suffixes: tuple[str, ...]) -> Path:
+    """Where the result goes: --output, or a name in the run's folder. Raises `UsageError` where that cannot be."""
     path = Path(options.output) if options.output else Path(options.run) / default
+    ends = " or ".join([", ".join(suffixes[:-1]), suffixes[-1]] if suffixes[1:] else suffixes)
     if path.suffix not in suffixes:
-        raise UsageError(f"--output wants a name that ends in {' or '.join(suffixes)}, got {str(path)!r}.")
+        raise UsageError(f"--output wants a name that ends in {ends}, got {str(path)!r}.")
     if path.is_dir() or (options.output and not path.parent.is_dir()):
         raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder is not there'}.")
     return path
+
+
+def _new_folder(name: str) -> Path:
+    folder = Path(name)
+    if folder.exists():
+        raise UsageError(f"--frames {folder}: something lies there already, give a new folder.")
+    if not folder.absolute().parent.is_dir():
+        raise UsageError(f"--frames {folder}: the folder above it is not there.")
+    return folder
 
 
 def _write(image: Any, levels: int, path: Path) -> None:
@@ -158,11 +223,13 @@ def _write(image: Any, levels: int, path: Path) -> None:
     part.replace(path)
 
 
-def _at_least_one(**counts: int) -> None:
+def at_least_one(**counts: int) -> None:
+    """Raises `UsageError` for the first of the flags that is below 1."""
     for name, count in counts.items():
         if count < 1:
             raise UsageError(f"--{name} must be at least 1, got {count}.")
 
 
-def _say(as_json: bool, figures: Mapping[str, Any], text: str) -> None:
+def say(as_json: bool, figures: Mapping[str, Any], text: str) -> None:
+    """What a command has to say, as JSON or as text."""
     sys.stdout.write((json.dumps(figures) if as_json else text) + "\n")
