@@ -150,6 +150,22 @@ class Autoregressive(Density):
         return chosen.sum(axis=(1, 2, 3, 4))
 
 
+class Incremental(Autoregressive):
+    """An autoregressive model that can be walked over pixel by pixel, with memory: what the codec stands on."""
+
+    order: str
+    """The order of its pixels, one of `orders.ORDERS`."""
+
+    @property
+    @abc.abstractmethod
+    def likelihood(self) -> Any:
+        """The `distributions.Head` that says what the outputs for a pixel mean."""
+
+    @abc.abstractmethod
+    def walk(self, variables: Variables, num: int, condition: Any = None) -> Any:
+        """The `nn.walk.Walker` over `num` images turned so that raster order reads them in the model's order."""
+
+
 class Sampler(Model):
     """Draws images."""
 

@@ -1,0 +1,204 @@
+"""`jaxgen compress` and `jaxgen decompress`: images in about as many bits as a run's model says that they hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jaxgen.cli import flags
+from jaxgen.cli.runs import Label, OfRun, at_least_one, open_run, output, say
+from jaxgen.errors import UsageError
+
+MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA")
+"""Pictures of 8 bits or less, whose pixels PIL turns into RGBA without loss."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Compress(OfRun):
+    """Compress images without loss, into one file, by the likelihood that a trained model gives them.
+
+    The file is read again with this run, the same version of jax and the same kind of device."""
+
+    images: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES …", help_behavior_hint="(default: test)")
+    ] = ("test",)
+    """Each one a split of the run's data (test, valid, train) or a data set as `jaxgen data list` names them, as the
+    model sees it; an .npz with the images as `image`; a picture; or a folder of pictures."""
+    num: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """How many images of each split, data set or folder, evenly spaced."""
+    label: Label = None
+    """Class of all images, for a model that is conditional on classes."""
+    batch: int = 500
+    """Images coded side by side: more take less time and more memory, here and when the file is read."""
+    output: flags.text("FILE.jgz", "in the run's folder", "-o") = ""  # type: ignore[valid-type]
+    """Where the file goes."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Decompress(OfRun):
+    """Give back the images of a file that `jaxgen compress` made with the same run."""
+
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The file."""
+    step: flags.text("best|last|N", "the one that made the file") = ""  # type: ignore[valid-type]
+    """Checkpoint: best on validation data, last, or a step."""
+    output: flags.text("FILE.npz|FOLDER", "an .npz beside the file", "-o") = ""  # type: ignore[valid-type]
+    """An .npz for the uint8 images as `image`, with their labels as `label` where the file has them; or a new folder
+    for numbered pictures in .png, in the order in which they were given."""
+
+
+def compress(args: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = flags.parse(Compress, args, "jaxgen compress")
+    at_least_one(num=1 if options.num is None else options.num, batch=options.batch)
+    path = output(options, f"{Path(options.images[0]).stem or 'images'}.jgz", (".jgz",))
+    run = open_run(options, 1)  # on one device
+    from jaxgen import codec
+    from jaxgen.cli.progress import counted
+
+    codec.check_model(run.model)
+    image, condition = _images(run, options)
+    about = {"run": Path(options.run).resolve().name, "step": run.step}
+    with counted(len(image), "images") as told:
+        data, figures = codec.compress(run.model, run.variables, image, condition, options.batch, about, told)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+    text = (
+        f"{path}: {len(image):,} images in {len(data):,} bytes, {figures['bits_per_dim']:.4g} bits/dim "
+        f"({figures['model_bits_per_dim']:.4g} by the model); raw they are {figures['raw_bytes']:,} bytes"
+    )
+    say(options.json, {"output": str(path), "step": run.step, **figures}, text)
+    return 0
+
+
+def decompress(args: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = flags.parse(Decompress, args, "jaxgen decompress")
+    file = Path(options.file)
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}: `jaxgen compress RUN` makes one.")
+    path = _target(options.output or str(file.with_suffix(".npz")))
+    data = file.read_bytes()
+    from jaxgen import codec
+    from jaxgen.cli.progress import counted
+
+    header = codec.header(data, str(file))
+    channels = header["shape"][2]
+    if path.suffix != ".npz" and channels not in (1, 3):
+        raise UsageError(f"--output: images of {channels} channels are no pictures: give an .npz.")
+    options.step = options.step or str(header["about"].get("step", "best"))
+    run = open_run(options, 1)
+    with counted(header["count"], "images") as told:
+        found = codec.decompress(run.model, run.variables, data, str(file), told)
+    if path.suffix == ".npz":
+        _write_npz(found, path)
+    else:
+        _write_pictures(found.image, run.model.levels, path)
+    figures = {"output": str(path), "step": run.step, "count": len(found.image), "labels": found.label is not None}
+    say(options.json, figures, f"{path}: {len(found.image):,} images, as they were")
+    return 0
+
+
+def _images(run: Any, options: Compress) -> tuple[Any, Any]:
+    """Images and conditions of all that was named, in that order."""
+    import numpy as np
+
+    from jaxgen.conditions import Classes
+
+    found = [_of_one(run, name, options) for name in options.images]
+    conditions = [condition for _, condition in found if condition is not None]
+    if conditions and len(conditions) < len(found):
+        raise UsageError("some of these images have labels and some have none: compress them into files of their own.")
+    kind = getattr(run.model, "condition", None)
+    if not conditions and isinstance(kind, Classes) and not kind.dropout:
+        raise UsageError(f"these images have no labels, and {type(run.model).__name__} needs them: give --label.")
+    return np.concatenate([image for image, _ in found]), np.concatenate(conditions) if conditions else None
+
+
+def _of_one(run: Any, name: str, options: Compress) -> tuple[Any, Any]:
+    from jaxgen.cli import pictures
+    from jaxgen.data.arrays import read_npz
+
+    path = Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        arrays = read_npz(path)
+        if "image" in arrays:
+            return _of_npz(run, name, arrays, options)
+    found = pictures.images(run, name, options.num, options.label)
+    if name not in pictures.SPLITS and path.exists():
+        files = [path] if path.is_file() and path.suffix.lower() in pictures.SUFFIXES else []
+        if path.is_dir() and pictures.pictures(path):
+            files = [path / file for file in found.names]
+        for file, image in zip(files, pictures.shown(found.image, run.model.levels)):
+            _check_kept(file, image)
+    return found.image, found.condition
+
+
+def _of_npz(run: Any, name: str, arrays: dict[str, Any], options: Compress) -> tuple[Any, Any]:
+    """What `jaxgen sample` and `jaxgen decompress` write, whole."""
+    import numpy as np
+
+    from jaxgen.cli import pictures
+
+    image = arrays["image"]
+    if image.dtype != np.uint8 or image.ndim != 4 or not len(image):
+        raise UsageError(f"{name}: wanted images uint8[n, height, width, channels], got {image.dtype}{[*image.shape]}.")
+    run.check(image.shape[1:], max(int(image.max()) + 1, run.model.levels), name)
+    index = np.linspace(0, len(image) - 1, min(options.num or len(image), len(image))).astype(int)
+    if options.label is not None:
+        return image[index], pictures.labels(run.model, options.label, len(index))
+    known = run.model.condition_of(arrays) if "label" in arrays else None
+    return image[index], None if known is None else np.asarray(known)[index]
+
+
+def _check_kept(file: Path, image: Any) -> None:
+    """Raises `UsageError` where what would come back is not the picture: other levels, colours, transparency."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        kept = picture.mode in MODES and getattr(picture, "n_frames", 1) == 1
+        back = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGBA")
+        if not kept or not np.array_equal(np.asarray(picture.convert("RGBA")), np.asarray(back)):
+            raise UsageError(
+                f"{file} would not come back as it is: the model cannot show all that it holds (mode {picture.mode}; "
+                "the model has fewer levels, gray only, no transparency, or no frames). Convert the picture first."
+            )
+
+
+def _target(name: str) -> Path:
+    path = Path(name)
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--output {path}: its folder is not there.")
+    if path.suffix == ".npz":
+        if path.is_dir():
+            raise UsageError(f"--output {path}: it is a folder.")
+    elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(f"--output {path}: something lies there already; give a new folder, or an .npz.")
+    return path
+
+
+def _write_npz(found: Any, path: Path) -> None:
+    import numpy as np
+
+    arrays = {"image": found.image} | ({} if found.label is None else {"label": found.label})
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    part.replace(path)
+
+
+def _write_pictures(image: Any, levels: int, folder: Path) -> None:
+    """Pictures in a new folder, which appears whole."""
+    from jaxgen.cli.pictures import shown
+    from jaxgen.images import save_png
+
+    part, digits = folder.with_name(folder.name + ".part"), len(str(len(image) - 1))
+    for number, picture in enumerate(shown(image, levels)):
+        save_png(picture, part / f"{number:0{digits}d}.png")
+    part.replace(folder)
