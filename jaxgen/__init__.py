@@ -18,6 +18,7 @@ _HOMES = {
     "jaxgen.errors": ("UsageError",),
     "jaxgen.train": ("Recipe",),
     "jaxgen.run": ("load",),
+    "jaxgen.verification": ("verify",),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped"),
         *("requantised", "source"),

@@ -1,0 +1,93 @@
+"""The image plane: orders in which a context can be read, and a picture of what one sub-pixel sees."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from jaxgen.orders import ORDERS, order_rank
+from jaxgen.verification.sight import Site, View, site
+
+COLOURS = {
+    "seen": (70, 130, 200),
+    "blind": (255, 170, 0),
+    "leak": (225, 30, 40),
+    "hole": (120, 120, 120),
+    "later": (35, 35, 40),
+    "own": (255, 255, 255),
+}
+"""Seen as declared; declared and not seen; seen and not declared; before it but not declared; the rest; the own one."""
+
+LEGEND = (
+    "blue: seen; orange: declared, but not seen; red: seen, but not declared; grey: a declared hole; white: its own"
+)
+
+
+def picture(view: View) -> UInt8[np.ndarray, "height width 3"]:
+    """The image plane in `COLOURS`, one panel for each channel, left to right; the own sub-pixel has a white frame."""
+    h, w, c = view.seen.shape
+    cell = max(4, min(32, 960 // (c * (w + 1))))
+    plane = np.empty((h, w, c, 3), np.uint8)
+    plane[:] = COLOURS["later"]
+    own = np.zeros((h, w, c), bool)
+    own[view.at] = True
+    leak = view.seen & ~view.declared
+    masks = {
+        "hole": view.before & ~view.declared,
+        "seen": view.declared & view.seen,
+        "blind": view.declared & ~view.seen,
+        "own": own & ~leak,
+        "leak": leak,
+    }
+    for name, mask in masks.items():
+        plane[mask] = COLOURS[name]
+    page = np.zeros((h * cell + 1, (c * (w + 1) - 1) * cell + 1, 3), np.uint8)
+    for r, j, k in np.ndindex(h, w, c):
+        top, left = r * cell, (k * (w + 1) + j) * cell
+        if own[r, j, k]:
+            page[top : top + cell + 1, left : left + cell + 1] = COLOURS["own"]
+        frame = 3 if own[r, j, k] and cell > 8 else 1
+        page[top + frame : top + cell + 1 - frame, left + frame : left + cell + 1 - frame] = plane[r, j, k]
+    return page
+
+
+def reading_rank(context: Bool[np.ndarray, "h w c h2 w2 c2"]) -> Int[np.ndarray, "h w c"] | None:
+    """The place of each sub-pixel in an order in which each sees only those before it, None where there is none.
+
+    The first of `orders.ORDERS` that fits (raster order is their first), or else any order that does.
+    """
+    h, w, c = context.shape[:3]
+    n = h * w * c
+    sees = context.reshape(n, n)
+    for order in ORDERS:
+        rank = (order_rank((h, w), order)[:, :, None] * c + np.arange(c)).reshape(n)
+        if not (sees & (rank[:, None] <= rank[None, :])).any():
+            return rank.reshape(h, w, c)
+    rank, waits, left = np.empty(n, int), sees.sum(axis=1), np.ones(n, bool)
+    for place in range(n):
+        ready = np.flatnonzero(left & (waits == 0))
+        if not len(ready):
+            return None
+        rank[ready[0]], left[ready[0]] = place, False
+        waits = waits - sees[:, ready[0]]
+    return rank.reshape(h, w, c)
+
+
+def circle(context: Bool[np.ndarray, "h w c h2 w2 c2"]) -> tuple[Site, Site]:
+    """Where there is no such order: a sub-pixel, and one that it sees although that one depends on it."""
+    shape = context.shape[:3]
+    n = math.prod(shape)
+    sees = context.reshape(n, n)
+    for pairs in (sees & np.eye(n, dtype=bool), sees & sees.T):
+        if pairs.any():
+            i, j = np.argwhere(pairs)[0]
+            return site(i, shape), site(j, shape)
+    left = np.ones(n, bool)
+    while (free := left & ~(sees & left).any(axis=1)).any():
+        left &= ~free
+    path = [int(np.flatnonzero(left)[0])]
+    while path[-1] not in path[:-1]:
+        path.append(int(np.flatnonzero(sees[path[-1]] & left)[0]))
+    return site(path[-2], shape), site(path[-1], shape)
