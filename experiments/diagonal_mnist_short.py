@@ -1,7 +1,7 @@
 """Diagonal BiLSTM on static binarised MNIST. 1601.06759: 79.20 nats. Ours: 83.31 nats.
 
-What seven minutes of training on two cores reach: 4 layers of 16 features, Adam with warm-up and a cosine to zero,
-averaged parameters. The settings are ours; `diagonal_mnist` has the paper's.
+For minutes on two cores: 4 layers of 16 features, Muon with warm-up and a cosine to zero, averaged parameters. The
+settings are ours; `diagonal_mnist` has the paper's.
 
 Protocol: exact test nats per image, Larochelle's fixed binarisation, 50k train, 10k validation, 10k test.
 
@@ -13,6 +13,7 @@ import optax
 from jaxgen import Recipe
 from jaxgen.data import source
 from jaxgen.models import DiagonalBiLSTM
+from jaxgen.optimizers import muon
 
 
 def recipe(
@@ -21,18 +22,22 @@ def recipe(
     features: int = 16,
     batch: int = 16,
     steps: int = 6000,
-    lr: float = 3e-3,
+    lr: float = 1e-2,  # of the matrices
+    lr_rest: float = 3e-3,  # of biases, first states and the last map
+    momentum: float = 0.9,
     warmup: int = 200,
     clip: float = 0.13,  # largest norm of the gradient, of nats per pixel
     ema: float = 0.999,  # decay of the averaged parameters that are evaluated
     evaluate_every: int = 3000,  # steps between evaluations on validation data, samples and checkpoints
     samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, lr, min(warmup, steps // 2), steps)
+    def schedule(peak: float) -> optax.Schedule:
+        return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps)
+
     return Recipe(
         data=source(data),
         model=DiagonalBiLSTM(shape=(28, 28, 1), levels=2, layers=layers, features=features),
-        optimizer=optax.adam(schedule),
+        optimizer=muon(schedule(lr), schedule(lr_rest), momentum),
         batch=batch,
         steps=steps,
         clip=clip,

@@ -1,0 +1,68 @@
+"""Muon orthogonalises the matrices that nets mean, and leaves the rest to Adam."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgen.models import DiagonalBiLSTM, PixelCNN
+from jaxgen.optimizers import muon
+
+
+def update(model):
+    """The first update for a random gradient, by path."""
+    params = model.init(jax.random.key(0), {})["params"]
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    gradient = jax.tree.unflatten(tree, [jax.random.normal(k, a.shape) for k, a in zip(keys, leaves)])
+    optimizer = muon(1e-2, 1e-3)
+    moves = optimizer.update(gradient, optimizer.init(params), params)[0]
+    adam = optax.nadam(1e-3)
+    by_adam = adam.update(gradient, adam.init(params), params)[0]
+    flat = jax.tree_util.tree_leaves_with_path(moves)
+    return {
+        jax.tree_util.keystr(p, simple=True, separator="/"): (m, a) for (p, m), a in zip(flat, jax.tree.leaves(by_adam))
+    }
+
+
+def spread(matrix):
+    """Largest over smallest singular value."""
+    values = np.linalg.svd(np.asarray(matrix), compute_uv=False)
+    return values.max() / values.min()
+
+
+@pytest.mark.parametrize("kind", [PixelCNN, DiagonalBiLSTM])
+def test_kernels_become_orthogonal_and_the_rest_is_adams(kind):
+    found = update(kind(shape=(8, 8, 1), levels=2, layers=2, features=8, head=8))
+    matrices = {name for name in found if name.endswith("kernel") and "logits" not in name} | {
+        name for name in found if name.endswith("state_to_state")
+    }
+    for name, (move, adam) in found.items():
+        if name not in matrices:
+            np.testing.assert_allclose(move, adam, rtol=1e-5, atol=1e-8, err_msg=name)
+            continue
+        stack = move if "layers" in name else move[None]
+        if name.endswith("state_to_state"):
+            stack = stack.reshape(-1, *stack.shape[-2:])
+        for one in stack:
+            matrix = one.reshape(-1, one.shape[-1])
+            # Five Newton–Schulz steps bring singular values near one, between .7 and 1.2 or so.
+            assert spread(matrix) < 2.5, name
+            size = 1e-2 * 0.2 * np.sqrt(max(matrix.shape)) * np.sqrt(min(matrix.shape))
+            assert np.linalg.norm(matrix) == pytest.approx(size, rel=0.3), name
+
+
+def test_it_lowers_a_loss():
+    model = PixelCNN(shape=(6, 6, 1), levels=2, layers=1, features=4, head=4)
+    variables, optimizer = model.init(jax.random.key(0), {}), muon(1e-2)
+    batch = {"image": jnp.asarray(np.tri(6, dtype=np.uint8)[None, ..., None].repeat(4, 0))}
+    (objective,) = model.objectives()
+    gradient = jax.jit(jax.value_and_grad(lambda v: objective.loss(v, batch, jax.random.key(0))[0]))
+    state, losses = optimizer.init(variables["params"]), []
+    for _ in range(40):
+        loss, grads = gradient(variables)
+        moves, state = optimizer.update(grads["params"], state, variables["params"])
+        variables = {"params": optax.apply_updates(variables["params"], moves)}
+        losses.append(float(loss))
+    assert losses[-1] < 0.6 * losses[0]
