@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -119,23 +120,24 @@ class LogisticMixture(Head):
             moved.append(means[..., j, :] + before.sum(axis=-2))
         return log_weight, jnp.stack(moved, axis=-2), scales
 
-    def _log_mass(self, means: Array, scales: Array, x: Array) -> Array:
-        """Log-mass of the bins around the values `x` (0 … 1), of which the outermost take the tails."""
-        centre, half, inverse = _wide(2 * x - 1), 1.0 / (self.levels - 1), jnp.exp(-scales)
-        first, last = centre < half - 1, centre > 1 - half
-        up = jax.nn.log_sigmoid((centre - means + half) * inverse)
-        down = jax.nn.log_sigmoid((means - centre + half) * inverse)
-        width = 2 * half * inverse
-        narrow = width < 1e-3  # there log(1 − e^−w) = log w − w/2, and log w is known without underflow
+    def _log_mass(self, means: Array, scales: Array, place: Array) -> Array:
+        """Log-mass of the bins of levels `place` (as floats), of which the outermost take the tails."""
+        n, inverse = self.levels - 1, jnp.exp(-scales)
+        # Neighbours compute their common edge alike, so that what rounding moves is lost to none of the two.
+        low, high = (2 * place - self.levels) / n, (2 * place + 2 - self.levels) / n
+        first, last = place < 0.5, place > n - 0.5
+        up, down = jax.nn.log_sigmoid((high - means) * inverse), jax.nn.log_sigmoid((means - low) * inverse)
+        width = 2 / n * inverse
+        narrow = width < 1e-3  # there log(1 − e^−w) is known from log w, which does not underflow
         inside = jnp.log(-jnp.expm1(-jnp.where(narrow, 1.0, width)))
-        inside = jnp.where(narrow, np.log(2 * half) - scales - width / 2, inside)
+        inside = jnp.where(narrow, math.log(2 / n) - scales - width / 2 + width**2 / 24, inside)
         return jnp.where(last, 0.0, up) + jnp.where(first, 0.0, down) + jnp.where(first | last, 0.0, inside)
 
     def log_prob(self, outputs: Float[Array, "*s o"], value: Integer[Array | np.ndarray, "*s c"]) -> Float[Array, "*s"]:
         """Nats of each pixel: its channels share their component, so that their masses multiply inside the mixture."""
-        x = jnp.asarray(value).astype(_wide(outputs).dtype) / (self.levels - 1)
-        log_weight, means, scales = self._parts(outputs, x)
-        return jax.nn.logsumexp(log_weight + self._log_mass(means, scales, x[..., None]).sum(axis=-2), axis=-1)
+        place = jnp.asarray(value).astype(_wide(outputs).dtype)
+        log_weight, means, scales = self._parts(outputs, place / (self.levels - 1))
+        return jax.nn.logsumexp(log_weight + self._log_mass(means, scales, place[..., None]).sum(axis=-2), axis=-1)
 
     def log_pmf(self, outputs: Float[Array, "*s o"], x: Float[Array, "*s c"]) -> Float[Array, "*s c levels"]:
         """Nats of every value of each channel given those before it."""
@@ -146,8 +148,9 @@ class LogisticMixture(Head):
     ) -> Float[Array, "*s levels"]:
         """Of one channel: the channels before it have told which components are likely."""
         log_weight, means, scales = self._parts(outputs, x)
-        before = self._log_mass(means[..., :channel, :], scales[..., :channel, :], x[..., :channel, None])
+        place = _wide(x)[..., :channel, None] * (self.levels - 1)
+        before = self._log_mass(means[..., :channel, :], scales[..., :channel, :], place)
         posterior = jax.nn.log_softmax(log_weight + before.sum(axis=-2))
-        values = (jnp.arange(self.levels) / (self.levels - 1))[:, None].astype(posterior.dtype)
-        own = self._log_mass(means[..., channel, None, :], scales[..., channel, None, :], values)
+        places = jnp.arange(self.levels, dtype=posterior.dtype)[:, None]
+        own = self._log_mass(means[..., channel, None, :], scales[..., channel, None, :], places)
         return jax.nn.logsumexp(posterior[..., None, :] + own, axis=-1)

@@ -54,7 +54,8 @@ def test_the_search_finds_a_convolution_in_a_loop():
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
 def test_no_convolution_inside_a_loop(file):
     recipe = build(file, file.smoke)
-    batch = {"image": jnp.zeros((recipe.batch, *recipe.model.shape), jnp.uint8)}
+    image, label = jnp.zeros((recipe.batch, *recipe.model.shape), jnp.uint8), jnp.zeros(recipe.batch, jnp.int32)
+    batch = {"image": image, "label": label}
     state = jax.eval_shape(lambda: init_state(recipe, batch))
     acting = tuple(True for _ in recipe.model.objectives())
     step = jax.jit(make_step(recipe, acting=acting, loops=False))

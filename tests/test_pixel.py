@@ -1,12 +1,12 @@
 """The pixel models' mathematics: who sees whom, that probabilities sum to one, and that samples follow them."""
 
 import dataclasses
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pixel_checks import all_images, random_variables, sensitivity
 
 from jaxgen.core import UsageError
 from jaxgen.images import to_float
@@ -23,29 +23,6 @@ MODELS = {
 def make(name, shape, levels, layers=2, features=9, **options):
     kind, own = MODELS[name]
     return kind(shape=shape, levels=levels, layers=layers, features=features, head=12, **own, **options)
-
-
-def random_variables(model, seed=0, scale=0.3):
-    """Random weights everywhere, biases and initial states too: causality must hold for any."""
-    variables = model.init(jax.random.key(seed), {})
-    leaves, tree = jax.tree.flatten(variables)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    return jax.tree.unflatten(tree, [a + scale * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys)])
-
-
-def sensitivity(model, draws):
-    """bool[h,w,c,h,w,c]: whose logits moved with whom, in any of several random networks and images."""
-    direction = jnp.linspace(-1.0, 2.0, model.levels)
-
-    @jax.jit
-    def jacobian(variables, x):
-        return jax.jacrev(lambda x: model.logits(variables, x[None])[0] @ direction)(x)
-
-    seen = np.zeros(model.shape + model.shape, bool)
-    for seed in range(draws):
-        x = jax.random.uniform(jax.random.key(100 + seed), model.shape)
-        seen |= np.asarray(jacobian(random_variables(model, seed), x)) != 0
-    return seen
 
 
 @pytest.mark.parametrize(("channels", "marks"), [(1, False), (3, True)])
@@ -73,11 +50,6 @@ def test_the_diagonal_hole_is_the_last_pixel_of_the_row_above(wiring, channels):
     seen = sensitivity(model, draws=10 if channels == 3 else 4)
     assert not (seen & missing).any()
     assert not (seen & ~context).any()
-
-
-def all_images(shape, levels):
-    n = int(np.prod(shape))
-    return np.array(list(itertools.product(range(levels), repeat=n)), np.uint8).reshape(-1, *shape)
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((3, 3, 1), 2), ((2, 2, 3), 2), ((2, 1, 3), 3)])

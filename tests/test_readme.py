@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from test_contract import ROWS
 
 import jaxgen.models
 from jaxgen import core
 from jaxgen.cli import main
+from jaxgen.conditions import Classes, Map, Vector
+from jaxgen.core import UsageError
 from jaxgen.images import bits_per_dim
+from jaxgen.models import GatedPixelCNN
+from jaxgen.models.pixel import PixelModel, raster_context
 from jaxgen.recipe import find
 
 ROOT = Path(__file__).parent.parent
@@ -39,12 +47,15 @@ def run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_commands_and_python(tmp_path, monkeypatch, capsys):
     """In the README's order, since later ones use what earlier ones made."""
     monkeypatch.chdir(tmp_path)
-    start, commands, data, own = blocks("sh")
+    start, commands, more, data, own = blocks("sh")
     api, model = blocks("python")
     assert [line.split("#")[0].strip() for line in start.splitlines()] == list(LEFT_OUT)
 
-    for command in commands.splitlines():
+    for command in (commands + more).splitlines():
         run(command, capsys)
+    with np.load("digits.npz") as found:
+        np.testing.assert_array_equal(found["image"], jaxgen.load("runs/small").dataset.test.image)
+    assert Path("growing.gif").is_file()
     assert (tmp_path / "runs/small/sample-seed0.png").is_file()
 
     names: dict[str, object] = {}
@@ -91,9 +102,15 @@ def write_idx(folder: Path) -> None:
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + count.to_bytes(4, "big") + labels)
 
 
+def tables() -> list[list[list[str]]]:
+    """The README's tables, each as rows of cells without the line below its head."""
+    found = re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE)
+    rows = [[[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines()] for text in found]
+    return [[head, *rest] for head, _, *rest in rows]
+
+
 def test_table_of_models_is_what_the_models_say():
-    table = [[cell.strip() for cell in row.strip("|").split("|")] for row in README.splitlines() if row.startswith("|")]
-    head, _, *rows = table
+    head, *rows = tables()[0]
     assert head[1:] == [c.__name__ for c in core.CAPABILITIES]
     assert {row[0] for row in rows} == set(jaxgen.models.__all__)
     for name, *cells in rows:
@@ -101,6 +118,59 @@ def test_table_of_models_is_what_the_models_say():
         assert tuple(c for c, cell in zip(head[1:], cells) if cell) == core.capabilities(model)
         if cells[0]:
             assert cells[0] == ("exact" if model.exact else "bound")
+
+
+PIXEL_MODELS = {row[0]: dict(zip(tables()[1][0], row)) for row in tables()[1][1:]}
+
+
+def test_table_of_pixel_models_has_them_all():
+    kinds = {name for name in jaxgen.models.__all__ if issubclass(getattr(jaxgen.models, name), PixelModel)}
+    assert set(PIXEL_MODELS) == kinds
+
+
+@pytest.mark.parametrize("name", PIXEL_MODELS)
+def test_table_of_pixel_models_is_what_they_do(name):
+    """Conditions change the likelihood, orders read the turned image, and what is not ticked is refused."""
+    row = PIXEL_MODELS[name]
+    plain = next(model for model in ROWS.values() if type(model).__name__ == name and not model.condition)
+    plain = dataclasses.replace(plain, shape=(8, 8, plain.shape[2]), dropout=0.0)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, plain.levels, (2, *plain.shape)).astype(np.uint8)
+    assert row["paper"] in (sys.modules[type(plain).__module__].__doc__ or "")
+    whole = bool((plain.context() == raster_context(plain.shape)).all())
+    assert whole or "before" not in row["sees"] or isinstance(plain, GatedPixelCNN)  # which sees all with enough layers
+
+    def nats(model, variables, image, condition=None):
+        return np.asarray(jax.jit(model.log_prob)(variables, image, jax.random.key(0), condition))
+
+    def random(model):
+        leaves, tree = jax.tree.flatten(model.init(jax.random.key(0), {"image": image, "label": np.zeros(2, np.int32)}))
+        keys = jax.random.split(jax.random.key(1), len(leaves))
+        moved = [leaf + 0.2 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
+        return jax.tree.unflatten(tree, moved)
+
+    ticked = {
+        column: row[column] == "yes" for column in ("classes", "vectors, maps", "orders", "cached sampling", "codec")
+    }
+    assert ticked["codec"] == isinstance(plain, core.Incremental)
+    assert ticked["cached sampling"] == (type(plain).walker is not PixelModel.walker)
+    variables = random(plain)
+    turned = dataclasses.replace(plain, order="left-up")
+    assert ticked["orders"]
+    np.testing.assert_allclose(nats(turned, variables, image), nats(plain, variables, image[:, ::-1, ::-1]), rtol=1e-4)
+    labels = dataclasses.replace(plain, condition=Classes(3))
+    variables = random(labels)
+    one, two = (nats(labels, variables, image, np.full(2, label, np.int32)) for label in (0, 2))
+    assert ticked["classes"] == bool((one != two).all())
+    for kind, shape in ((Vector(2), (2, 2)), (Map(2), (2, 8, 8, 2))):
+        if not ticked["vectors, maps"]:
+            with pytest.raises(UsageError, match="condition"):
+                dataclasses.replace(plain, condition=kind)
+            continue
+        given = dataclasses.replace(plain, condition=kind)
+        values = rng.normal(size=(2, *shape)).astype(np.float32)
+        one, two = (nats(given, random(given), image, value) for value in values)
+        assert (one != two).all()
 
 
 def test_links_and_pictures_are_there():

@@ -1,0 +1,61 @@
+"""What the tests of several pixel models share: random weights, whose logits move with whom, all images of a shape."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def random_variables(model, seed=0, scale=0.3):
+    """Random weights everywhere, biases and initial states too: causality must hold for any."""
+    return _random_variables(model)(seed, scale)
+
+
+@functools.cache
+def _random_variables(model):
+    @jax.jit
+    def draw(seed, scale):
+        leaves, tree = jax.tree.flatten(model.init(jax.random.key(seed), {}))
+        keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+        return tree.unflatten([a + scale * jax.random.normal(k, a.shape, a.dtype) for a, k in zip(leaves, keys)])
+
+    return draw
+
+
+def sensitivity(model, draws, condition=None):
+    """bool[h,w,c,h,w,c]: whose logits moved with whom, in any of several random networks and images.
+
+    `condition` is that of one image.
+    """
+    direction = jnp.linspace(-1.0, 2.0, model.levels)
+
+    @jax.jit
+    def jacobian(variables, x):
+        return jax.jacrev(lambda x: model.logits(variables, x[None], condition)[0] @ direction)(x)
+
+    seen = np.zeros(model.shape + model.shape, bool)
+    for seed in range(draws):
+        x = jax.random.uniform(jax.random.key(100 + seed), model.shape)
+        seen |= np.asarray(jacobian(random_variables(model, seed), x)) != 0
+    return seen
+
+
+def all_images(shape, levels):
+    """Every image of a small shape, `uint8[levels^n,h,w,c]`."""
+    n = int(np.prod(shape))
+    return np.array(list(itertools.product(range(levels), repeat=n)), np.uint8).reshape(-1, *shape)
+
+
+def check_frequencies(draws, probability, levels):
+    """χ² of draws against the probabilities of all images, in `all_images`' order: within five standard errors."""
+    draws = np.asarray(draws, np.int64).reshape(len(draws), -1)
+    index = draws @ (levels ** np.arange(draws.shape[1] - 1, -1, -1))
+    expected = len(draws) * np.asarray(probability, np.float64)
+    counts = np.bincount(index, minlength=len(expected))
+    assert not counts[expected == 0].any()
+    kept = expected >= 5
+    observed, wanted = np.append(counts[kept], counts[~kept].sum()), np.append(expected[kept], expected[~kept].sum())
+    chi2, freedom = ((observed - wanted) ** 2 / wanted.clip(1e-9)).sum(), len(wanted) - 1
+    assert abs(chi2 - freedom) < 5 * np.sqrt(2 * freedom), f"χ² {chi2:.1f} with {freedom} degrees of freedom"
