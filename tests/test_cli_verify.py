@@ -76,7 +76,7 @@ def test_a_model_that_is_right_passes_and_leaves_nothing(capsys):
     code, out, err = said(capsys, "verify", "leaky")
     assert code == 0
     assert out.splitlines()[0].split() == ["check", "result", "worst", "detail"]
-    assert "a hole of 3,924 of 4,005 pairs" in out  # 81 of 90 pixels have a left neighbour
+    assert "a hole (3,924 of 4,005 pairs, at most 88 of one sub-pixel)" in out  # 81 of 90 pixels have a left neighbour
     assert out.rstrip().endswith("Leaky: all that it offers holds")
     assert [line for line in out.splitlines() if "FAILED" in line] == []
     assert "frequencies     not offered" in out

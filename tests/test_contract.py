@@ -25,7 +25,17 @@ from jaxgen.conditions import Classes
 from jaxgen.core import Autoregressive, Completer, Density, Encoder, Model, Reconstructor, Sampler
 from jaxgen.data.base import Dataset, Source, Split
 from jaxgen.mesh import make_mesh
-from jaxgen.models import DCGAN, VAE, DiagonalBiLSTM, GatedPixelCNN, MultiScale, OrderEnsemble, PixelCNN, RowLSTM
+from jaxgen.models import (
+    DCGAN,
+    VAE,
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    MultiScale,
+    OrderEnsemble,
+    PixelCNN,
+    PixelSNAIL,
+    RowLSTM,
+)
 from jaxgen.train import Recipe, fit, init_state, make_step
 
 ROWS: dict[str, Model] = {
@@ -66,6 +76,10 @@ ROWS: dict[str, Model] = {
     "gated-rgb": GatedPixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8, marks=True, dropout=0.2),
     "gated-classes": GatedPixelCNN(
         shape=(5, 5, 1), levels=2, layers=1, features=6, head=6, kernel=5, condition=Classes(10, dropout=0.2)
+    ),
+    "pixelsnail": PixelSNAIL(shape=(5, 5, 1), levels=2, blocks=2, layers=1, features=6, key_size=3),
+    "pixelsnail-rgb": PixelSNAIL(
+        shape=(4, 5, 3), levels=4, blocks=1, layers=2, features=6, key_size=3, components=2, dropout=0.2
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),

@@ -13,7 +13,7 @@ from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.core import UsageError
 from jaxgen.images import to_float
 from jaxgen.models import GatedPixelCNN
-from jaxgen.nn.gated import GatedLayer, gate
+from jaxgen.nn.gated import GatedLayer, above_taps, down_taps, gate, joint_conv
 from jaxgen.nn.walk import draw_image
 from jaxgen.orders import ORDERS, to_raster
 
@@ -109,6 +109,31 @@ def test_the_gate_and_its_gradient():
     (y, back), (wanted, wanted_back) = jax.vjp(gate, x), jax.vjp(plain, x)
     np.testing.assert_allclose(y, wanted, atol=1e-6)
     np.testing.assert_allclose(back(cotangent)[0], wanted_back(cotangent)[0], atol=1e-6)
+
+
+def test_joint_conv_is_a_sum_of_convolutions():
+    """Value and gradients equal those of full convolutions whose dead taps are zero, and a bias."""
+    draw = np.random.default_rng(0).normal
+    taps = (down_taps(5), above_taps(3), ((0, 0),))
+    maps = tuple(jnp.float32(draw(size=(2, 6, 5, i))) for i in (3, 2, 4))
+    kernel = jnp.float32(draw(size=(sum(len(t) * x.shape[-1] for t, x in zip(taps, maps)) + 1, 4)))
+    cotangent = jnp.float32(draw(size=(2, 6, 5, 4)))
+
+    def full(maps, kernel):
+        y, at = kernel[-1], 0
+        for x, t in zip(maps, taps):
+            own = kernel[at : at + len(t) * x.shape[-1]].reshape(len(t), x.shape[-1], 4)
+            dense = jnp.zeros((5, 5, x.shape[-1], 4)).at[tuple(np.array(t).T + 2)].set(own)
+            form = ("NHWC", "HWIO", "NHWC")
+            y = y + jax.lax.conv_general_dilated(x, dense, (1, 1), "SAME", dimension_numbers=form)
+            at += len(t) * x.shape[-1]
+        return y
+
+    got, back = jax.vjp(lambda m, k: joint_conv(m, k, taps), maps, kernel)
+    wanted, wanted_back = jax.vjp(full, maps, kernel)
+    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    for a, b in zip(jax.tree.leaves(back(cotangent)), jax.tree.leaves(wanted_back(cotangent))):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_deep_vertical_stacks_keep_their_signal():

@@ -49,11 +49,13 @@ def report_of(model):
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
 def test_every_recipe_with_exact_likelihood_passes(file):
+    """With its SMOKE knobs, on 10×10 images of four levels at most: what differs in size alone is one model."""
     model = build(file, file.smoke).model
     if not isinstance(model, Density) or not model.exact:
         with pytest.raises(UsageError, match=type(model).__name__):
             jaxgen.verify(model)
         return
+    model = dataclasses.replace(model, shape=(10, 10, model.shape[2]), levels=min(model.levels, 4))
     report = report_of(model)
     assert report.ok, str(report)
     if isinstance(model, Autoregressive):
@@ -231,7 +233,7 @@ def test_the_unspoiled_nets_pass():
     assert "all earlier sub-pixels" in run(causality, Diagonal(shape=(5, 5, 1), levels=2))["order"].detail
     # Of 90·89/2 pairs those that the 3×3 masks see, two deep.
     seen = int(Convolutions(shape=(9, 10, 1), levels=2).context().sum())
-    assert f"a hole of {4005 - seen:,} of 4,005 pairs" in found["order"].detail
+    assert f"a hole ({4005 - seen:,} of 4,005 pairs, at most" in found["order"].detail
 
 
 BELOW = [(1, -2), (1, -1), (1, 0), (0, 0), (0, 1), (0, 2)]

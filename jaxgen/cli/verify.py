@@ -70,7 +70,11 @@ def verify(args: Sequence[str]) -> int:
         }
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
     else:
-        _show(report, None if page is None else path)
+        _show(report)
+        if page is not None and report.view is not None:
+            sys.stdout.write(f"{path}: what {report.view.at} sees ({verification.LEGEND})\n")
+        elif options.output:
+            sys.stdout.write(f"no picture: {report.model} has no context\n")
     return 0 if report.ok else 1
 
 
@@ -86,9 +90,9 @@ def _told(name: str) -> None:
     sys.stderr.write(f"checking {name}\n")
 
 
-def _show(report: Any, path: Path | None) -> None:
+def _show(report: Any) -> None:
     from jaxgen.cli.look import table
-    from jaxgen.verification import LEGEND, MARKS
+    from jaxgen.verification import MARKS
 
     rows = [
         [check.name, MARKS[check.passed], " ← ".join(str(place) for place in check.worst), check.detail]
@@ -98,5 +102,3 @@ def _show(report: Any, path: Path | None) -> None:
     failed = sum(check.passed is False for check in report.checks)
     verdict = f"{report.model}: {f'{failed} failed' if failed else 'all that it offers holds'}"
     sys.stdout.write(f"\n{verdict}\n")
-    if path is not None:
-        sys.stdout.write(f"{path}: what {report.view.at} sees ({LEGEND})\n")

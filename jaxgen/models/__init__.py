@@ -6,6 +6,7 @@ from jaxgen.models.ensemble import OrderEnsemble
 from jaxgen.models.gated import GatedPixelCNN
 from jaxgen.models.multiscale import MultiScale
 from jaxgen.models.pixelcnn import PixelCNN
+from jaxgen.models.pixelcnnpp import PixelCNNPlusPlus
 from jaxgen.models.pixelsnail import PixelSNAIL
 from jaxgen.models.rowlstm import RowLSTM
 from jaxgen.models.vae import VAE
@@ -18,6 +19,7 @@ __all__ = [
     "MultiScale",
     "OrderEnsemble",
     "PixelCNN",
+    "PixelCNNPlusPlus",
     "PixelSNAIL",
     "RowLSTM",
 ]

@@ -13,6 +13,7 @@ connection, summed with the last layer's residual stream before ReLU, 1×1, ReLU
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.nn.masked import MaskedConv, Taps, dense, row_taps, tap_conv
+from jaxgen.nn.masked import Colours, MaskedConv, Taps, centre_mask, dense, gather, row_taps
 from jaxgen.nn.pixel import POINT, colours, relu
 from jaxgen.nn.recurrent import accumulator
 
@@ -43,41 +44,78 @@ def down_taps(size: int) -> Taps:
 
 @jax.custom_vjp
 def gate(x: Float[Array, "*s gates"]) -> Float[Array, "*s p"]:
-    """tanh of the first half of the features times σ of the second (1606.05328, eq. 2)."""
-    return _gate_forward(x)[0]
+    """tanh of the first half of the features times σ of the second (1606.05328, eq. 2). Remembers x alone."""
+    a, b = jnp.split(x, 2, axis=-1)
+    return jnp.tanh(a) * jax.nn.sigmoid(b)
 
 
-def _gate_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
-    features = x.shape[-1] // 2
-    # The barrier keeps XLA-CPU from computing them again in each of the shifted copies that read their product.
-    t, s = jax.lax.optimization_barrier((jnp.tanh(x[..., :features]), jax.nn.sigmoid(x[..., features:])))
-    return t * s, (t, s)
+def _gate_forward(x: Array) -> tuple[Array, Array]:
+    return gate(x), x
 
 
-def _gate_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
-    t, s = saved
+def _gate_backward(x: Array, dy: Array) -> tuple[Array]:
+    a, b = jnp.split(x, 2, axis=-1)
+    t, s = jnp.tanh(a), jax.nn.sigmoid(b)
     return (jnp.concatenate([dy * s * (1 - t * t), dy * t * s * (1 - s)], axis=-1),)
 
 
 gate.defvjp(_gate_forward, _gate_backward)
 
 
-class TapConv(nn.Module):
-    """Convolution over `taps` without masks, with bias. The initial kernel has variance `gain`² / inputs."""
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def joint_conv(
+    maps: tuple[Float[Array, "b h w _"], ...], kernel: Float[Array, "k o"], taps: tuple[Taps, ...]
+) -> Float[Array, "b h w o"]:
+    """The sum of convolutions of several maps, each over taps of its own, and a bias, as one matrix product.
+
+    The rows of `kernel` are the maps' kernels [taps·inputs,o] one below the other, and at last the bias: added
+    afterwards, inside a loop over layers, it would keep XLA-CPU from vectorising the gate (forward pass: half as slow
+    again), and its gradient would be a pass of its own. Shifted copies are made anew in the backward pass.
+    """
+    columns = _columns(maps, taps)
+    return dense(jnp.concatenate([columns, jnp.ones_like(columns[..., :1])], axis=-1), kernel)
+
+
+def _columns(maps: tuple[Array, ...], taps: tuple[Taps, ...]) -> Array:
+    return jnp.concatenate([gather(x, t) for x, t in zip(maps, taps)], axis=-1)
+
+
+def _joint_conv_forward(maps: Any, kernel: Array, taps: tuple[Taps, ...]) -> tuple[Array, Any]:
+    return joint_conv(maps, kernel, taps), (maps, kernel)
+
+
+def _joint_conv_backward(taps: tuple[Taps, ...], saved: Any, dy: Array) -> tuple[Any, Array]:
+    maps, kernel = saved
+    columns, spread = jax.vjp(lambda maps: _columns(maps, taps), maps)
+    columns = jnp.concatenate([columns, jnp.ones_like(columns[..., :1])], axis=-1)
+    dk = columns.reshape(-1, columns.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+    return spread(dense(dy, kernel[:-1].T))[0], dk
+
+
+joint_conv.defvjp(_joint_conv_forward, _joint_conv_backward)
+
+
+class Weights(nn.Module):
+    """A kernel over `taps`, its centre masked (B) by the colour groups `source` and `target`, and a bias, as rows of o.
+
+    Variance of the initial kernel is `gain`² / (live inputs of the average output).
+    """
 
     taps: Taps
-    features: int
+    source: Colours
+    target: Colours
     gain: float = 1.0
-    dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
-        """Feature map of the same height and width."""
-        shape = (len(self.taps), x.shape[-1], self.features)
-        init = nn.initializers.normal(self.gain * (shape[0] * shape[1]) ** -0.5)
-        kernel = self.param("kernel", init, shape).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        return tap_conv(x.astype(self.dtype), kernel, self.taps) + bias
+    def __call__(self) -> tuple[Float[Array, "k o"], Float[Array, "1 o"]]:
+        """For `joint_conv`."""
+        mask = np.ones((len(self.taps), len(self.source), len(self.target)), np.float32)
+        if (0, 0) in self.taps:
+            mask = centre_mask("B", self.taps, self.source, self.target)
+        o = len(self.target)
+        kernel = self.param("kernel", nn.initializers.normal(self.gain * (mask.sum() / o) ** -0.5), mask.shape)
+        bias = self.param("bias", nn.initializers.zeros, (o,))
+        return (kernel if mask.all() else kernel * mask).reshape(-1, o), bias[None]
 
 
 class GatedLayer(nn.Module):
@@ -101,17 +139,22 @@ class GatedLayer(nn.Module):
         v, x, skip = carry
         p, narrow = self.features, colours(self.features, self.channels)
         gates = colours(p, self.channels, gates=2)
-        down = TapConv(down_taps(self.kernel), 2 * p, 2.0, self.dtype, name="down")(v)
-        right = MaskedConv(row_taps(self.kernel), "B", narrow, gates, self.dtype, name="right")(x)
+        down_at, right_at = down_taps(self.kernel), row_taps(self.kernel)
+
+        def conv(maps: tuple[Array, ...], taps: tuple[Taps, ...], *rows: Array) -> Array:
+            return joint_conv(maps, jnp.concatenate(rows).astype(self.dtype), taps)
+
+        down = conv((v,), (down_at,), *Weights(down_at, (0,) * p, (0,) * 2 * p, 2.0, name="down")())
         link = self.param("link", nn.initializers.normal((2 * p) ** -0.5), (2 * p, 2 * p))
-        right = right + dense(down, link.astype(self.dtype))
+        kernel, bias = Weights(right_at, narrow, gates, name="right")()
+        right = conv((x, down), (right_at, POINT), kernel, link, bias)
         if condition is not None:
             init = nn.initializers.lecun_normal()
-            kernel = self.param("condition", init, (condition.shape[-1], 4 * p)).astype(self.dtype)
-            share = dense(condition.astype(self.dtype), kernel)
+            kernel = self.param("condition", init, (condition.shape[-1], 4 * p))
+            share = dense(condition.astype(self.dtype), kernel.astype(self.dtype))
             down, right = down + share[..., : 2 * p], right + share[..., 2 * p :]
         hidden = nn.Dropout(self.dropout, deterministic=not self.train)(gate(right))
-        out = MaskedConv(POINT, "B", narrow, narrow + narrow, self.dtype, name="out")(hidden)
+        out = conv((hidden,), (POINT,), *Weights(POINT, narrow, narrow + narrow, name="out")())
         return (gate(down), x + out[..., :p], skip + out[..., p:]), None
 
 
@@ -159,20 +202,23 @@ class GatedNet(nn.Module):
         `condition` enters both gates of every layer by 1×1 maps of its own, unmasked; height and width 1 where all
         pixels share it.
         """
-        c, narrow, pixels = self.channels, colours(self.features, self.channels), self.pixels(x)
-        down = TapConv(above_taps(FIRST), self.features, 1.0, self.dtype, name="embed_down")(pixels)
-        right = MaskedConv(row_taps(FIRST), "A", self.sources, narrow, self.dtype, name="embed_right")(pixels)
+        c, p, dtype = self.channels, self.features, jnp.dtype(self.dtype)
+        pixels, above = self.pixels(x).astype(dtype), above_taps(FIRST)
+        rows = Weights(above, self.sources, (0,) * p, name="embed_down")()
+        down = joint_conv((pixels,), jnp.concatenate(rows).astype(dtype), (above,))
+        embed = MaskedConv(row_taps(FIRST), "A", self.sources, colours(p, c), self.dtype, name="embed_right")
+        right = embed(pixels)
         layers: Any = nn.scan(
             GatedLayer,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.layers,
-        )(self.features, c, self.kernel, self.dropout, self.dtype, train, name="layers")
+        )(p, c, self.kernel, self.dropout, self.dtype, train, name="layers")
         (_, x, skip), _ = layers((down, right, jnp.zeros_like(right)), condition)
         for name, source, target in self.head_maps:
             last = name == "logits"
-            dtype = accumulator(jnp.dtype(self.dtype)).name if last else self.dtype
-            x = relu(x.astype(dtype) if last else x + skip)
-            x = MaskedConv(POINT, "B", source, target, dtype, name=name)(x)
+            wide = accumulator(dtype).name if last else self.dtype
+            x = relu(x.astype(wide) if last else x + skip)
+            x = MaskedConv(POINT, "B", source, target, wide, name=name)(x)
         return x.reshape(*x.shape[:3], c, self.outputs)

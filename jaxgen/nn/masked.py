@@ -48,8 +48,8 @@ def row_taps(size: int) -> Taps:
     return tuple((0, j) for j in range(-(size // 2), 1))
 
 
-def _gather(x: Array, taps: Taps, sign: int) -> Array:
-    """Copies of x [b,h,w,c] at `sign`·taps, zeros outside, side by side: [b,h,w,taps·c]."""
+def gather(x: Float[Array, "b h w i"], taps: Taps, sign: int = 1) -> Float[Array, "b h w o"]:
+    """Copies of x at `sign`·taps, zeros outside, side by side: o = taps·i."""
     h, w = x.shape[1:3]
     up, down = (max(max(s * sign * r for r, _ in taps), 0) for s in (-1, 1))
     left, right = (max(max(s * sign * c for _, c in taps), 0) for s in (-1, 1))
@@ -74,7 +74,7 @@ def dense(x: Float[Array, "*s i"], kernel: Float[Array, "i o"]) -> Float[Array, 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def tap_conv(x: Float[Array, "b h w i"], kernel: Float[Array, "t i o"], taps: Taps) -> Float[Array, "b h w o"]:
     """Convolution over a list of taps: y(p) = Σ_t x(p + tap_t) · kernel_t, zeros outside the map."""
-    return dense(_gather(x, taps, 1), kernel.reshape(-1, kernel.shape[-1]))
+    return dense(gather(x, taps), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _tap_conv_forward(x: Array, kernel: Array, taps: Taps) -> tuple[Array, tuple[Array, Array]]:
@@ -86,10 +86,10 @@ def _tap_conv_backward(taps: Taps, saved: tuple[Array, Array], dy: Array) -> tup
     # where it is x, as in a first layer of few channels, dx is seldom wanted, and its copies are then never made.
     x, kernel = saved
     t, i, o = kernel.shape
-    shifted = _gather(dy, taps, -1)
+    shifted = gather(dy, taps, -1)
     dx = dense(shifted, kernel.swapaxes(1, 2).reshape(t * o, i))
     if i < o:
-        return dx, (_gather(x, taps, 1).reshape(-1, t * i).T @ dy.reshape(-1, o)).reshape(t, i, o)
+        return dx, (gather(x, taps).reshape(-1, t * i).T @ dy.reshape(-1, o)).reshape(t, i, o)
     dk = x.reshape(-1, i).T @ shifted.reshape(-1, t * o)
     return dx, dk.reshape(i, t, o).swapaxes(0, 1)
 

@@ -203,8 +203,8 @@ class _Opening(Hourglass):
         self.lines |= lines
         self.sums |= sums
         self.noted[level] += [x, late]
-        waiting = self.old_left[level + 1][..., -2 * self.features :]
-        self.summed[level].append(_by_turns(*jnp.split(waiting, 2, axis=-1), columns))
+        even, odd = jnp.split(self.old_left[level + 1][..., -2 * self.features :], 2, axis=-1)
+        self.summed[level].append(_by_turns(even, odd, columns))
         return now
 
     def _sums(self, level: int) -> int:

@@ -61,10 +61,12 @@ def _order(context: np.ndarray) -> tuple[Check, np.ndarray]:
         one, other = circle(context)
         text = f"{one} is declared to see {other}, which depends on it: no order of sub-pixels allows that"
         return Check("order", False, text, (one, other)), np.arange(n).reshape(shape)
-    pairs = n * (n - 1) // 2
-    hole = pairs - int(context.sum())
-    seen = f"all but a hole of {hole:,} of {pairs:,} pairs" if hole else "all earlier sub-pixels"
-    return Check("order", True, f"declared to see {seen}, {size(shape)}"), rank
+    hole = rank.reshape(n) - context.reshape(n, n).sum(axis=1)
+    text = "declared to see all earlier sub-pixels"
+    if hole.any():
+        pairs = f"{hole.sum():,} of {n * (n - 1) // 2:,} pairs, at most {hole.max():,} of one sub-pixel"
+        text += f" but for a hole ({pairs})"
+    return Check("order", True, f"{text}: {size(shape)}"), rank
 
 
 def _leaks(

@@ -95,7 +95,7 @@ def calibration(subject: Subject, key: Any) -> tuple[Check]:
 
     image, log_pmf = (np.asarray(a) for a in figures(weights))
     p = np.exp(log_pmf.astype(np.float64))
-    chosen = np.take_along_axis(p, image[..., None].astype(int), axis=-1)[..., 0]
+    chosen = np.take_along_axis(p, image[..., None].astype(int).clip(max=other.levels - 1), axis=-1)[..., 0]
     mean = (p**2).sum(axis=-1)
     off, variance = (chosen - mean).sum(axis=0), ((p**3).sum(axis=-1) - mean**2).clip(0).sum(axis=0)
     errors = off.sum() / math.sqrt(variance.sum() + 1e-9)
@@ -113,8 +113,8 @@ def calibration(subject: Subject, key: Any) -> tuple[Check]:
 def cached(subject: Subject, key: Any) -> tuple[Check]:
     """`complete` draws the pixels that full passes draw with the same keys, and keeps what is given.
 
-    To the last pixel where the model computes in float64. In float32 a draw on a boundary may tip, about once in ten
-    thousand images, and a second trial is made before that is called a difference.
+    To the last pixel where the model computes in float64. In float32 a draw on a boundary may tip, which is so rare
+    that two trials in a row are taken for a difference.
     """
     name = "cached = naive"
     if not isinstance(subject.model, Completer) or not isinstance(subject.model, FullPasses):
@@ -154,6 +154,5 @@ def _against_full_passes(model: Any, weights: Variables, key: Any) -> Check:
     rank = np.arange(math.prod(model.shape)).reshape(model.shape) if rank is None else rank
     differ = (quick != plain).any(axis=0)
     at = site(np.where(differ, rank, rank.size).argmin(), model.shape)
-    return Check(
-        name, False, f"{int((quick != plain).any(axis=(1, 2, 3)).sum())} of {what} differ, first at {at}", (at,)
-    )
+    images = int((quick != plain).any(axis=(1, 2, 3)).sum())
+    return Check(name, False, f"{images} of {what} differ, first at {at}", (at,))
