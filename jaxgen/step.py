@@ -137,10 +137,10 @@ def make_step(
 
     `axis` names the mapped axis under pmap. With a `mesh` over which the batch is sharded, a separable objective is
     differentiated by each device on its own share and the gradients are averaged, in one program: the same as leaving
-    it to the compiler, but for rounding, and no operation has to be partitioned. `acting` says which objectives act, for a caller who knows the step
-    (None: decided inside by `lax.cond`), `pieces` in how many pieces each takes its batch (None: as the recipe says),
-    and `loops=False` unrolls that accumulation. On a CPU the first and the last avoid gradient convolutions inside
-    control flow, which XLA-CPU runs many times slower.
+    it to the compiler, but for rounding, and no operation has to be partitioned. `acting` says which objectives act,
+    for a caller who knows the step (None: decided inside by `lax.cond`), `pieces` in how many pieces each takes its
+    batch (None: as the recipe says), and `loops=False` unrolls that accumulation. On a CPU the first and the last avoid
+    gradient convolutions inside control flow, which XLA-CPU runs many times slower.
     """
     objectives = recipe.model.objectives()
     parts = pieces or (recipe.accumulate or 1,) * len(objectives)

@@ -1,5 +1,6 @@
 """Eight virtual devices and a shared compilation cache, set before any backend starts."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,5 +11,17 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
+MANY_MAPPINGS = 15_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Each compiled program keeps some mappings, of which Linux allows a process 65,530: the compiler dies beyond."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()

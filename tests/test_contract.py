@@ -33,6 +33,7 @@ from jaxgen.models import (
     MultiScale,
     OrderEnsemble,
     PixelCNN,
+    PixelCNNPlusPlus,
     PixelSNAIL,
     RowLSTM,
 )
@@ -80,6 +81,17 @@ ROWS: dict[str, Model] = {
     "pixelsnail": PixelSNAIL(shape=(5, 5, 1), levels=2, blocks=2, layers=1, features=6, key_size=3),
     "pixelsnail-rgb": PixelSNAIL(
         shape=(4, 5, 3), levels=4, blocks=1, layers=2, features=6, key_size=3, components=2, dropout=0.2
+    ),
+    "pixelcnnpp": PixelCNNPlusPlus(shape=(5, 5, 1), levels=2, layers=1, features=4, resolutions=2, components=2),
+    "pixelcnnpp-rgb": PixelCNNPlusPlus(
+        shape=(4, 5, 3),
+        levels=4,
+        layers=1,
+        features=4,
+        resolutions=2,
+        components=2,
+        dropout=0.2,
+        condition=Classes(10),
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),

@@ -1,4 +1,4 @@
-"""PixelCNN: masked convolutions (1601.06759, §3.3, figure 5, table 1).
+"""PixelCNN: masked convolutions (1601.06759, §3.5, figure 5, table 1).
 
 The stack of masked convolutions has a blind spot: pixels above and to the right, outside a triangle. `context`
 declares it, and the tests hold it against the Jacobian.

@@ -69,7 +69,7 @@ class PixelCNNPlusPlus(PixelModel):
         if kind is None:
             return dict(self.net.init(for_net, x))
         size = kind.count if isinstance(kind, Classes) else kind.size if isinstance(kind, Vector) else kind.channels
-        return dict(self.net.init(for_net, x, jnp.zeros((1, 1, 1, size))))
+        return dict(self.net.init(for_net, x, jnp.zeros((len(x), 1, 1, size))))
 
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> PlusPlusWalker:
         """`nn.plusplus_walk`."""

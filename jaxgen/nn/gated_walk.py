@@ -41,9 +41,9 @@ class GatedWalker(Walker):
         self.embed_down_bias = params["embed_down"]["bias"].astype(self.dtype)
 
         right = live_kernel(layers["right"]["kernel"], row_taps(net.kernel), "B", narrow, gates).astype(self.dtype)
-        self.left, self.own = _flat(right[:, :-1]), right[:, -1]
-        self.out = live_kernel(layers["out"]["kernel"], POINT, "B", narrow, narrow + narrow)[:, 0].astype(self.dtype)
-        self.out_bias = layers["out"]["bias"].astype(self.dtype)
+        self.left, self.own = _flat(right[:, :-1]), list(right[:, -1])
+        out = live_kernel(layers["out"]["kernel"], POINT, "B", narrow, narrow + narrow)[:, 0]
+        self.out, self.out_bias = list(out.astype(self.dtype)), list(layers["out"]["bias"].astype(self.dtype))
         vertical = {
             "down": _flat(layers["down"]["kernel"]),
             "down_bias": layers["down"]["bias"],

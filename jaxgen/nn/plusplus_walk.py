@@ -157,7 +157,7 @@ class _Opening(Hourglass):
         self.sums[level] = jnp.concatenate(self.summed[level], axis=-1)
         return x
 
-    def share(self, level: int, kernel: Array) -> Any:
+    def share(self, level: int, kernel: Any) -> Any:
         """What the condition gives to a line."""
         return 0 if self.condition is None else self.condition[:: 2**level] @ kernel
 

@@ -87,7 +87,7 @@ class GatedResNet(nn.Module):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        *shortcuts: Float[Array, "b h w c2"],
+        *shortcuts: Float[Array, "b h w _"],
         condition: Float[Array, "b h2 w2 k"] | None = None,
     ) -> Float[Array, "b h w c"]:
         """The map with what this layer adds. `condition` biases a and b; height and width 1 where all positions
