@@ -86,10 +86,10 @@ class PlusPlusNet(nn.Module):
         `condition` biases the gates of every layer, coarser ones by what it is at the pixels that they stand for;
         height and width 1 where all pixels share it.
         """
-        pixels, own = self.pixels(x), {"dtype": self.dtype}
-        above = down_shift(down_shifted(self.features, name="first_above", **own)(pixels))
-        left = down_shift(down_shifted(self.features, (1, 3), name="first_row", **own)(pixels))
-        left = left + right_shift(down_right_shifted(self.features, (2, 1), name="first_column", **own)(pixels))
+        pixels, dtype = self.pixels(x), self.dtype
+        above = down_shift(down_shifted(self.features, name="first_above", dtype=dtype)(pixels))
+        left = down_shift(down_shifted(self.features, (1, 3), name="first_row", dtype=dtype)(pixels))
+        left = left + right_shift(down_right_shifted(self.features, (2, 1), name="first_column", dtype=dtype)(pixels))
         wide = accumulator(jnp.dtype(self.dtype))
         _, left = _Maps(self, condition, train).through(0, (above, left))
         out = WeightNormConv(int(np.prod(self.outputs)), dtype=wide.name, name="out")(jax.nn.elu(left.astype(wide)))
@@ -107,7 +107,7 @@ class _Maps(Hourglass):
         (above, left), (near_above, near_left) = x, ((), ()) if shortcut is None else ((s,) for s in shortcut)
         step = 2**level
         condition = None if self.condition is None else self.condition[:, ::step, ::step]
-        options = {"dropout": self.net.dropout, "train": self.train, "dtype": self.net.dtype}
+        options: dict[str, Any] = {"dropout": self.net.dropout, "train": self.train, "dtype": self.net.dtype}
         above_layer = GatedResNet(down_shifted, name=f"above_{level}_{n}", **options)
         left_layer = GatedResNet(down_right_shifted, name=f"left_{level}_{n}", **options)
         above = above_layer(above, *near_above, condition=condition)
