@@ -207,7 +207,8 @@ def test_the_step_gives_the_conditionals_of_full_passes(name):
 def test_probabilities_of_a_channel_have_the_same_bits_whatever_comes_after_it(name):
     """What the decoder asks for channel k, with zeros from k on, is what the encoder asked with all channels known."""
     model = ROWS[name]
-    steps, image, other = Steps(model, variables_of(model), 2), noise(model, 2), noise(model, 2, 1)
+    steps = Steps(model, variables_of(model), 2, labelled=model.condition is not None)
+    image, other = noise(model, 2), noise(model, 2, 1)
     lines, others = steps.lines(image), steps.lines(other)
 
     def pixel(r, j, step):
