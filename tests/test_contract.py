@@ -91,7 +91,7 @@ ROWS: dict[str, Model] = {
         resolutions=2,
         components=2,
         dropout=0.2,
-        condition=Classes(10),
+        condition=Classes(10, dropout=0.2),
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
