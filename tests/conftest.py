@@ -14,10 +14,10 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-MANY_MAPPINGS = 15_000
+MANY_MAPPINGS = 30_000
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def few_programs():
     """Each compiled program keeps some mappings, of which Linux allows a process 65,530: the compiler dies beyond."""
     yield
