@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="of training (default 8)")
     parser.add_argument("--recipes", nargs="+", default=["diagonal_mnist_short"], help="stems in experiments/")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", help="a folder in which each recipe leaves its run, for sampling and the codec")
     options = parser.parse_args()
     from jaxgen.mesh import prepare_cpu
 
@@ -52,6 +53,7 @@ def main() -> None:
 def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One recipe, trained for its minutes and scored on validation data."""
     from jaxgen.recipe import build, load_file
+    from jaxgen.run import open_folder
 
     file = load_file(ROOT / "experiments" / f"{name}.py")
     settings = {"evaluate_every": 10**9, "samples": 0, "data": options.data, "seed": options.seed}
@@ -63,7 +65,10 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     made = build(file, {**settings, "steps": steps})
     deadline, load = 60 * options.minutes, os.getloadavg()[0]
     began = time.perf_counter()
-    outcome, marks, start = timed(made, dataset, lambda marks: time.perf_counter() - began > deadline)
+    folder = None if options.runs is None else Path(options.runs) / name
+    if folder is not None:
+        open_folder(folder, file, file.settings({**settings, "steps": steps}), {})
+    outcome, marks, start = timed(made, dataset, lambda marks: time.perf_counter() - began > deadline, folder)
     run = {"name": name, "made": made, "dataset": dataset, "outcome": outcome, "seconds": marks[-1] - start}
     run["valid"] = scored(run, "valid")
     import jax
@@ -75,7 +80,9 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return run
 
 
-def timed(made: Any, dataset: Any, over: Callable[[list[float]], bool]) -> tuple[Any, list[float], float]:
+def timed(
+    made: Any, dataset: Any, over: Callable[[list[float]], bool], folder: Path | None = None
+) -> tuple[Any, list[float], float]:
     """The outcome of `fit`, when each of its steps was reported, and when it began. It never sees the test set."""
     from jaxgen.train import Reporter, fit
 
@@ -87,7 +94,7 @@ def timed(made: Any, dataset: Any, over: Callable[[list[float]], bool]) -> tuple
 
     unseen = dataclasses.replace(dataset, test=None)
     start = time.perf_counter()
-    return fit(made, unseen, reporter=Clock(), stop=lambda: over(marks)), marks, start
+    return fit(made, unseen, folder, reporter=Clock(), stop=lambda: over(marks)), marks, start
 
 
 def scored(run: dict[str, Any], split: str) -> float:
