@@ -25,8 +25,8 @@ def parse(path: Path) -> tuple[ast.Module, str]:
         return ast.parse(source, str(path)), source
     except SyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a Python file: {error}.") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # no text, null bytes, nesting too deep
+        raise UsageError(f"{path} is not a Python file: {error or type(error).__name__}.") from error
 
 
 def sources(main: Path, roots: tuple[Path, ...]) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from jaxgen.board import Board
 from jaxgen.images import bits_per_dim, grid, save_png
 from jaxgen.train import Outcome, Reporter
 
@@ -52,16 +53,14 @@ class Report(Reporter):
         self._show: _Bar | _Lines = _Bar(stream) if live else _Lines(stream)
         self._speed = _Speed()
         self._log: IO[str] | None = None
-        self._board: Any = None
+        self._board: Board | None = None
         self._sums: dict[str, tuple[float, int]] = {}
         self._every, self._step, self._last = 1, 0, 0
 
     def started(self, step: int, steps: int) -> None:
         """Open the logs, cut at the step that the run goes on from."""
-        from tensorboardX import SummaryWriter
-
         self._log = open_log(self.folder / "metrics.jsonl", step)
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._board = Board(self.folder / "tensorboard", step + 1 if step else None)
         self._every = max(1, steps // RECORDS)
         self._step = self._last = step
         self._show.started(step, steps)
@@ -89,7 +88,7 @@ class Report(Reporter):
         write_grid(image, self._levels, self._grid(step))
         self._speed.pause()
         if self._board is not None:
-            self._board.add_image("samples", grid(image, self._levels), step, dataformats="HWC")
+            self._board.image("samples", grid(image, self._levels), step)
 
     def grid_of(self, step: int) -> Path | None:
         """The grid of samples drawn at a step, by this process or an earlier one, if there is one."""
@@ -112,11 +111,12 @@ class Report(Reporter):
     def close(self) -> None:
         """Flush and close the logs. May be called twice."""
         self._show.close()
-        if self._log is not None:
-            self._log.close()
-        if self._board is not None:
-            self._board.close()
+        log, board = self._log, self._board
         self._log = self._board = None
+        if board is not None:
+            board.close()
+        if log is not None:
+            log.close()
 
     def __enter__(self) -> Report:
         return self
@@ -143,7 +143,7 @@ class Report(Reporter):
             self._log.flush()
         if self._board is not None:
             for name, value in metrics.items():
-                self._board.add_scalar(f"{split}/{name}", value, step)
+                self._board.scalar(f"{split}/{name}", value, step)
 
 
 def open_log(path: Path, step: int) -> IO[str]:

@@ -150,12 +150,14 @@ def read(folder: str | Path) -> Record:
         )
     try:
         about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        path, settings = folder / "recipe" / about.pop("recipe"), about.pop("knobs")
-        form = about.pop("format")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        name, settings, form = about.pop("recipe"), dict(about.pop("knobs")), about.pop("format")
+        if Path(name).name != name:  # what is executed must lie in this very run
+            raise ValueError(f"its recipe is {name!r}, no file's name")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{folder / 'run.json'} cannot be read as a run's record: {error!r}.") from error
     if form != FORMAT:
         raise UsageError(f"{folder} has run format {form}, this jaxgen reads {FORMAT}: use the version that wrote it.")
+    path = folder / "recipe" / name
     file = recipe.load_file(path, roots=(path.parent.resolve(),))
     return Record(folder, file, file.settings(settings), about)
 

@@ -113,8 +113,9 @@ def _fail(message: str, code: int, debug: bool) -> int:
 def _storage(error: OSError) -> str:
     """What the operating system refused, and the way out where it is known."""
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full{where}: free some space and give the same command again; what was saved is kept."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        full = "a file has grown to its limit" if error.errno == errno.EFBIG else "the disk is full"
+        return f"{full}{where}: free some space and give the same command again; what was saved is kept."
     return f"{error.strerror or error}{where}."
 
 

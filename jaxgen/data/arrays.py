@@ -154,9 +154,13 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise UsageError(f"{path}: no .npz archive, or a truncated one; found {len(_read(path))} bytes")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read as .npz of plain arrays: {error}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy gives members that are no .npy as bytes
+            raise UsageError(f"{path}: cannot be read as .npz of plain arrays: {name!r} is none")
+    return arrays
 
 
 def read_amat(path: Path, pixels: int = 784) -> np.ndarray:

@@ -19,6 +19,9 @@ from jaxgen.data.base import TENTH, Dataset, Source, Split, finish, held_out
 from jaxgen.data.cache import Allocate, cached, stamp
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What these are, told by content: others need not be tried, of which one would run PostScript."""
+
 GRAY, COLOUR = ("1", "L"), ("RGB", "RGBA", "LA", "La", "P", "PA", "CMYK", "YCbCr", "RGBa", "RGBX", "HSV", "LAB")
 SPLITS = {"train": ("train",), "valid": ("valid", "validation", "val"), "test": ("test",)}
 
@@ -98,7 +101,7 @@ def read_picture(file: Path, channels: int, crop: Any = None, resize: tuple[int,
     from PIL import Image
 
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
             picture: Image.Image = opened
             if picture.mode.endswith(("A", "a")) or "transparency" in picture.info:
                 white = Image.new("RGBA", picture.size, "white")
@@ -134,7 +137,7 @@ def _survey(files: list[Path], crop: Any, resize: tuple[int, int] | None) -> tup
     first: tuple[Path, tuple[int, int]] | None = None
     for file in files:
         try:
-            with Image.open(file) as picture:
+            with Image.open(file, formats=FORMATS) as picture:
                 size, mode = (picture.height, picture.width), picture.mode
                 clear = "transparency" in picture.info
         except Exception as error:
