@@ -43,10 +43,11 @@ class Objective:
     """A loss and the parameters that it moves. Training is an ordered tuple of these.
 
     `loss(variables, batch, key) -> (scalar, Aux)`; `trains` names subtrees at the top of `variables["params"]`;
-    the objective acts at steps divisible by `every`; `optimizer` overrides the recipe's. `separable` promises that
-    the loss is a mean over independent examples which draws nothing (no dropout, no batch statistics), so that a
-    batch may be taken in pieces without changing the gradient; `piece` is then how many images per device a CPU takes
-    at a time unless told otherwise, where that keeps a step in its cache (None: all).
+    the objective acts at steps divisible by `every`; `optimizer` overrides the recipe's. `independent` promises that
+    the loss is a mean over independent examples (no batch statistics), so that a batch may be taken in pieces;
+    `separable` promises more, that it draws nothing either (no dropout), so that pieces change the gradient by rounding
+    only; `piece` is then how many images per device a CPU takes at a time unless told otherwise, where that keeps a
+    step in its cache (None: all).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Objective:
     optimizer: optax.GradientTransformation | None = None
     separable: bool = False
     piece: int | None = None
+    independent: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

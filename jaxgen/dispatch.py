@@ -13,37 +13,45 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
 from jaxgen.core import Batch
 from jaxgen.data.base import Dataset
-from jaxgen.data.feed import Resident, Streamed
+from jaxgen.data.feed import Resident, Streamed, place
 from jaxgen.mesh import AXIS, on_cpu, replicated, sharded
-from jaxgen.step import Recipe, TrainState, make_step
+from jaxgen.step import Recipe, TrainState, make_step, placement
 
 
 class Programs:
-    """The compiled programs of a recipe on a mesh: `count` steps in one dispatch, the state donated."""
+    """The compiled programs of a recipe on a mesh: `count` steps in one dispatch, the state donated. `state` gives
+    the shapes of what they train, `where` is where its leaves lie."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, mesh: Mesh, feed: Resident | Streamed):
+    def __init__(self, recipe: Recipe, dataset: Dataset, mesh: Mesh, feed: Resident | Streamed, state: Any):
         self.recipe, self.transform, self.mesh, self.feed = recipe, dataset.transform, mesh, feed
         self.every = tuple(o.every for o in recipe.model.objectives())
+        self.where = placement(recipe, mesh, state)
         self.cpu = on_cpu(mesh)
         self.pieces = pieces(recipe, mesh)
         self.chunk = recipe.chunk or (1 if self.cpu else 100)
         self.names: list[str] = []
         self._made: dict[Any, Callable[..., Any]] = {}
+        many, wishes = jax.process_count() > 1, (False, True)
+        self._wishes = [(place(np.full(mesh.devices.size, wish), sharded(mesh)),) for wish in wishes] if many else None
 
-    def __call__(self, state: TrainState, items: Any, step: int, count: int) -> tuple[TrainState, Any]:
+    def __call__(
+        self, state: TrainState, items: Any, step: int, count: int, wish: bool = False
+    ) -> tuple[TrainState, Any]:
         """Dispatch `count` steps from `step`, with `items` from the feed: the state after them, and the metrics
-        float32[count, …] by `names`, behind which comes 1 where the run has a fault."""
+        float32[count, …] by `names`, behind which comes 1 where the run has a fault. Of several processes each gives
+        its `wish` to stop, and behind that comes 1 where any has one: so all learn it with the same metrics."""
         # On a CPU an objective that rests is left out of the program: no gradient inside a conditional.
         acting = tuple(step % e == 0 for e in self.every) if self.cpu and count == 1 else None
         program = self._made.get((count, acting))
         if program is None:
             program = self._made[count, acting] = self._make(count, acting)
-        return program(state, self.feed.held, items)
+        return program(state, self.feed.held, items, *self._wishes[wish] if self._wishes else ())
 
     def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
         mapped = self.recipe.parallel == "pmap"
@@ -62,20 +70,23 @@ class Programs:
             fault = (state.fault >= 0).any().astype(jnp.float32)
             return state, jnp.stack([*(metrics[name] for name in self.names), fault])
 
-        def program(state: TrainState, held: Any, items: Any) -> tuple[TrainState, Any]:
+        def program(state: TrainState, held: Any, items: Any, *wish: Any) -> tuple[TrainState, Any]:
             if count == 1:
                 state, row = one(state, self.feed.pick_at(held, items, state.step))
-                return state, row[None]
-            return lax.scan(lambda state, item: one(state, self.feed.pick(held, item)), state, items)
+                rows = row[None]
+            else:
+                state, rows = lax.scan(lambda state, item: one(state, self.feed.pick(held, item)), state, items)
+            wished = [jnp.full((count, 1), any_wish.any(), rows.dtype) for any_wish in wish]
+            return state, jnp.concatenate([rows, *wished], 1)
 
         if mapped:
             devices = list(self.mesh.devices.flat)
             return jax.pmap(program, AXIS, in_axes=(None, None, 1), out_axes=None, devices=devices, donate_argnums=0)  # type: ignore[return-value]
-        everywhere = replicated(self.mesh)
+        everywhere, shared = replicated(self.mesh), sharded(self.mesh)
         return jax.jit(
             program,
-            in_shardings=(everywhere, everywhere, sharded(self.mesh, 1)),
-            out_shardings=(everywhere, everywhere),
+            in_shardings=(self.where, everywhere, sharded(self.mesh, 1), *[shared] * bool(self._wishes)),
+            out_shardings=(self.where, everywhere),
             donate_argnums=0,
         )
 

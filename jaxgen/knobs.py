@@ -20,7 +20,10 @@ from typing import Any, Literal
 
 from jaxgen.errors import UsageError
 
-RESERVED = ("recipe", "run", "fresh", "json", "debug", "help")
+RESERVED = (
+    "recipe", "run", "fresh", "json", "debug", "help", "profile",
+    "distributed", "coordinator", "num_processes", "process_id", "heartbeat",
+)  # fmt: skip
 """Names that the commands use themselves, which no knob can have."""
 
 _SCALARS = {"int": int, "float": float, "bool": bool, "str": str, "None": None}
@@ -58,15 +61,28 @@ ENGINE = {
         Knob("clip", float | None, None, "largest global norm of a gradient"),
         Knob("ema", float | None, None, "decay of the averaged parameters that are evaluated"),
         Knob("dtype", Literal["float32", "bfloat16"] | None, None, "arithmetic of the nets"),
-        Knob("parallel", Literal["jit", "pmap"] | None, None, "one program over the mesh, or one per device"),
+        Knob(
+            "parallel",
+            Literal["jit", "fsdp", "pmap"] | None,
+            None,
+            "one program over the mesh, parameters whole or shared out, or one program per device",
+        ),
         Knob("accumulate", int | None, None, "pieces in which a batch is taken"),
+        Knob("remat", bool | None, None, "compute activations again in the backward pass: less memory"),
+        Knob("on_nan", Literal["stop", "skip"] | None, None, "what a loss or gradient that is not finite does"),
         Knob("chunk", int | None, None, "steps per dispatch"),
         Knob("replacement", bool | None, None, "draw examples independently, not in shuffled epochs"),
         Knob("patience", int | None, None, "evaluations without a better one before the run ends"),
+        Knob("evaluate_every", int | None, None, "steps between evaluations"),
+        Knob("save_every", int | None, None, "steps between checkpoints"),
+        Knob("samples", int | None, None, "images drawn at each evaluation"),
         Knob("keep", int | None, None, "how many of the latest checkpoints stay"),
     )
 }
 """Knobs that every recipe has beside those of its signature; None leaves what the recipe says."""
+
+OF_MODEL = {"dtype", "remat"}
+"""Those of them that are the model's own."""
 
 
 def read_knobs(path: Path, function: ast.FunctionDef, names: dict[str, Any], source: str) -> dict[str, Knob]:

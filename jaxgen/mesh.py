@@ -1,7 +1,8 @@
 """One named device mesh for training, evaluation and sampling, and the settings that make a CPU worth using.
 
-Batches are sharded over the axis `"data"`; everything else is replicated. The mesh has Auto axes, so that ordinary
-code (a gradient of a batch loss, `x[0]`, `reshape`) is partitioned by the compiler without annotations.
+Batches are sharded over the axis `"data"`; everything else is replicated, or, for models that outgrow a device,
+spread over the same axis leaf by leaf. The mesh has Auto axes, so that ordinary code (a gradient of a batch loss,
+`x[0]`, `reshape`) is partitioned by the compiler without annotations.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +22,8 @@ from jaxgen.core import UsageError
 
 AXIS = "data"
 MOST_CPU_DEVICES = 8
+LEAST_SPREAD = 1024
+"""Elements from which on a leaf is worth spreading: below that, gathering costs more than it saves."""
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -36,6 +40,28 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def sharded(mesh: Mesh, axis: int = 0) -> NamedSharding:
     """The devices share the array along `axis`, the batch."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
+
+
+def spread(mesh: Mesh, tree: Any) -> Any:
+    """The `PartitionSpec` of each leaf of a tree in which every device keeps a share: along its longest axis that the
+    devices divide (the last of equals), whole where there is none or the leaf is small."""
+    count = mesh.devices.size
+
+    def one(leaf: Any) -> PartitionSpec:
+        fits = [axis for axis, size in enumerate(leaf.shape) if size % count == 0]
+        if not fits or leaf.size < max(LEAST_SPREAD, count):
+            return PartitionSpec()
+        longest = max(fits, key=lambda axis: (leaf.shape[axis], axis))
+        return PartitionSpec(*[None] * longest, AXIS)
+
+    return jax.tree.map(one, tree)
+
+
+def whole(mesh: Mesh, tree: Any) -> Any:
+    """The same arrays, each whole on every device: what is spread is gathered, the rest is as it was."""
+    if all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+        return tree
+    return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)
 
 
 def on_cpu(mesh: Mesh) -> bool:

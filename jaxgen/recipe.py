@@ -28,7 +28,7 @@ from typing import Any
 
 from jaxgen import local
 from jaxgen.errors import UsageError, nearest
-from jaxgen.knobs import ENGINE, Knob, literal, read_knobs
+from jaxgen.knobs import ENGINE, OF_MODEL, Knob, literal, read_knobs
 
 TABLES = ("SMOKE", "EXPECTED")
 """The two literals of a recipe file: knobs for a run of seconds, and the range of each figure to reach."""
@@ -172,11 +172,11 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
     if not isinstance(recipe, Recipe):
         raise UsageError(f"recipe {file.path} must return a jaxgen.Recipe, got {type(recipe).__name__}.")
     common = {name: settings[name] for name in file.common if name in settings}
-    if (dtype := common.pop("dtype", None)) is not None:
+    for name in OF_MODEL & common.keys():
         model: Any = recipe.model
-        if not hasattr(model, "dtype"):
-            raise UsageError(f"{type(model).__name__} has no dtype to set: leave --dtype away.")
-        recipe = dataclasses.replace(recipe, model=dataclasses.replace(model, dtype=dtype))
+        if not hasattr(model, name):
+            raise UsageError(f"{type(model).__name__} has no {name} to set: leave --{name} away.")
+        recipe = dataclasses.replace(recipe, model=dataclasses.replace(model, **{name: common.pop(name)}))
     return dataclasses.replace(recipe, **common)
 
 

@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.core import Batch, Model, Objective, UsageError, Variables
 from jaxgen.data.base import Source, Transform
+from jaxgen.mesh import replicated, spread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,15 @@ class Recipe:
     ema                      decay of the averaged parameters that evaluation and sampling use, 0: none; at step t the
                              decay is min(ema, (1+t)/(10+t)), so that the first parameters are soon forgotten
     replacement              draw examples independently, instead of shuffled epochs
-    parallel                 "jit": one program over the mesh, equal to one device; "pmap": one program per device,
-                             with its own draws and batch statistics, gradients averaged
+    parallel                 "jit": one program over the mesh, equal to one device; "fsdp": the same program, equal
+                             too, with parameters, optimiser state and averages spread over the devices; "pmap": one
+                             program per device, with its own draws and batch statistics, gradients averaged
     chunk                    steps per dispatch; None: 100 on accelerators, 1 on a CPU
-    accumulate               pieces in which an objective takes its batch, one after another: less memory, same
-                             gradient where the objective is separable (other objectives see each piece as a batch);
+    accumulate               pieces in which a batch is taken, one after another: less memory, same gradient (a
+                             model that draws, draws otherwise). For losses that are means over independent examples;
                              None: 1, but on a CPU pieces of the size that a separable objective asks for
+    on_nan                   a loss or gradient that is not finite stops the run ("stop"), or its step changes
+                             nothing ("skip"), is counted by the metric "skipped", and the run goes on
     evaluate_every, save_every, keep   steps between evaluations, between checkpoints, how many of the latest stay
     patience                 evaluations without a better validation before the run ends, None: never
     samples, eval_batch      images drawn at each evaluation, images per batch there (None: as in training)
@@ -55,9 +59,10 @@ class Recipe:
     clip: float | None = None
     ema: float = 0.0
     replacement: bool = False
-    parallel: Literal["jit", "pmap"] = "jit"
+    parallel: Literal["jit", "fsdp", "pmap"] = "jit"
     chunk: int | None = None
     accumulate: int | None = None
+    on_nan: Literal["stop", "skip"] = "stop"
     evaluate_every: int = 1000
     save_every: int = 1000
     keep: int = 2
@@ -115,6 +120,14 @@ def init_state(recipe: Recipe, batch: Batch, transform: Transform | None = None)
     )
 
 
+def placement(recipe: Recipe, mesh: Mesh, state: Any) -> Any:
+    """Where each leaf of a state (arrays or their shapes) lies on the mesh: whole on every device, or, under "fsdp",
+    spread over them."""
+    if recipe.parallel != "fsdp":
+        return jax.tree.map(lambda leaf: replicated(mesh), state)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), spread(mesh, state))
+
+
 def averaged(state: TrainState) -> Variables:
     """The variables to evaluate and sample with: the averaged parameters where the run keeps them."""
     return state.variables if state.ema is None else {**state.variables, "params": state.ema}
@@ -137,7 +150,8 @@ def make_step(
 
     `axis` names the mapped axis under pmap. With a `mesh` over which the batch is sharded, a separable objective is
     differentiated by each device on its own share and the gradients are averaged, in one program: the same as leaving
-    it to the compiler, but for rounding, and no operation has to be partitioned. `acting` says which objectives act,
+    it to the compiler, but for rounding, and no operation has to be partitioned. Under "fsdp" each device then receives
+    its share of the averaged gradient only, and moves its share of the parameters. `acting` says which objectives act,
     for a caller who knows the step (None: decided inside by `lax.cond`), `pieces` in how many pieces each takes its
     batch (None: as the recipe says), and `loops=False` unrolls that accumulation. On a CPU the first and the last avoid
     gradient convolutions inside control flow, which XLA-CPU runs many times slower.
@@ -197,29 +211,51 @@ def _actor(
         found = _gradient(objective, variables, batch, key, pieces, loops)
         return found if axis is None else lax.pmean(found, axis)
 
-    if axis is None and mesh is not None and mesh.devices.size > 1 and objective.separable:
-        axis, everywhere = mesh.axis_names[0], PartitionSpec()
-        gradient = jax.shard_map(
-            gradient,
+    def over_devices(mesh: Mesh, own: Any) -> Callable[..., Any]:
+        """`gradient`, by each device on its share of the batch; `own` are the parameters that it is for."""
+        name, everywhere = mesh.axis_names[0], PartitionSpec()
+        shares = spread(mesh, own) if recipe.parallel == "fsdp" else jax.tree.map(lambda leaf: everywhere, own)
+
+        def mean(grad: Any, share: PartitionSpec) -> Any:
+            if share == everywhere:
+                return lax.pmean(grad, name)
+            total = lax.psum_scatter(grad, name, scatter_dimension=len(share) - 1, tiled=True)
+            return (total / mesh.devices.size).astype(grad.dtype)
+
+        def local(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
+            grads, metrics, updates = gradient(variables, batch, key)
+            return jax.tree.map(mean, grads, shares), lax.pmean(metrics, name), lax.pmean(updates, name)
+
+        return jax.shard_map(
+            local,
             mesh=mesh,
-            in_specs=(everywhere, PartitionSpec(axis), everywhere),
-            out_specs=everywhere,
+            in_specs=(everywhere, PartitionSpec(name), everywhere),
+            out_specs=(shares, everywhere, everywhere),
             check_vma=False,  # a loop's carry starts as zeros, the same on all devices, and ends as a device's own
         )
 
     def act(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
         params = variables["params"]
         own = _own(params, objective)
-        grads, metrics, updates = gradient(variables, batch, key)
+        differentiate = gradient
+        if axis is None and mesh is not None and mesh.devices.size > 1 and objective.separable:
+            differentiate = over_devices(mesh, own)
+        grads, metrics, updates = differentiate(variables, batch, key)
         norm = optax.tree.norm(grads).astype(jnp.float32)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         if recipe.clip is not None:
             scale = jnp.minimum(1.0, recipe.clip / jnp.maximum(norm, 1e-12))
             grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
-        moves, opt_state = optimizer.update(grads, opt_state, own)
-        own = optax.apply_updates(own, moves)
-        variables = {**variables, **updates, "params": {**params, **own}}
-        return variables, opt_state, {**metrics, "grad_norm": norm}, finite
+        moves, moved_state = optimizer.update(grads, opt_state, own)
+        moved = {**variables, **updates, "params": {**params, **optax.apply_updates(own, moves)}}
+        metrics = {**metrics, "grad_norm": norm}
+        if recipe.on_nan == "skip":
+            moved, moved_state = jax.tree.map(
+                lambda new, old: jnp.where(finite, new, old), (moved, moved_state), (variables, opt_state)
+            )
+            metrics["skipped"] = 1.0 - finite.astype(jnp.float32)
+            finite = jnp.bool_(True)
+        return moved, moved_state, metrics, finite
 
     return act
 

@@ -24,7 +24,7 @@ from jaxgen.data.base import Dataset
 from jaxgen.data.feed import Resident, Streamed, make_feed
 from jaxgen.dispatch import Programs
 from jaxgen.evaluate import evaluate, split_arrays
-from jaxgen.mesh import check_batch, make_mesh, replicated, sharded
+from jaxgen.mesh import check_batch, make_mesh, replicated, sharded, whole
 from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, named
 
 __all__ = [
@@ -44,14 +44,17 @@ __all__ = [
 ]
 
 BEST = "bits_per_dim"
+MOST_SKIPPED = 100
+"""Bad steps of an objective in a row after which a run that skips them gives up."""
 
 
 class Diverged(ArithmeticError):
     """A loss or gradient that is not finite. `step` counts from 0; checkpoints before it are whole and finite."""
 
-    def __init__(self, step: int, objective: str):
+    def __init__(self, step: int, objective: str, skipped: int = 0):
+        before = f", the {skipped}th such step in a row" if skipped else ""
         super().__init__(
-            f"objective '{objective}' gave a loss or gradient that is not finite at step {step}. "
+            f"objective '{objective}' gave a loss or gradient that is not finite at step {step}{before}. "
             "Lower the learning rate, clip the gradient, or look at the data."
         )
         self.step, self.objective = step, objective
@@ -160,12 +163,21 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
             raise UsageError(f"{name} must be at least {low}, got {value}.")
     if share % (recipe.accumulate or 1):
         raise UsageError(f"accumulate must divide the {share} images that each device takes, got {recipe.accumulate}.")
+    for objective in model.objectives() if (recipe.accumulate or 1) > 1 else ():
+        if not (objective.separable or objective.independent):
+            raise UsageError(
+                f"accumulate must be 1 for {type(model).__name__}, got {recipe.accumulate}: its objective "
+                f"'{objective.name}' is no mean over independent examples (batch statistics, say), so that a batch in "
+                "pieces would have another loss. Use a smaller batch, more devices, or remat."
+            )
     if not 0 <= recipe.ema < 1:
         raise UsageError(f"ema must be at least 0 (none) and below 1, got {recipe.ema}.")
     if recipe.clip is not None and recipe.clip <= 0:
         raise UsageError(f"clip must be positive, or None for no clipping, got {recipe.clip}.")
-    if recipe.parallel not in ("jit", "pmap"):
-        raise UsageError(f"parallel must be 'jit' or 'pmap', got '{recipe.parallel}'.")
+    if recipe.parallel not in ("jit", "fsdp", "pmap"):
+        raise UsageError(f"parallel must be 'jit', 'fsdp' or 'pmap', got '{recipe.parallel}'.")
+    if recipe.on_nan not in ("stop", "skip"):
+        raise UsageError(f"on_nan must be 'stop' or 'skip', got '{recipe.on_nan}'.")
     if recipe.parallel == "pmap" and jax.process_count() > 1:
         raise UsageError(f"parallel='pmap' runs in one process, here are {jax.process_count()}: use parallel='jit'.")
     if recipe.patience is not None and not isinstance(model, Density):
@@ -192,7 +204,11 @@ class _Fit:
     ):
         self.recipe, self.dataset, self.mesh, self.feed = recipe, dataset, mesh, feed
         self.checkpoints, self.reporter, self.stop = checkpoints, reporter, stop
-        self.programs = Programs(recipe, dataset, mesh, feed)
+        self.first = example(dataset, recipe.batch)
+        self.make = jax.jit(lambda batch: init_state(recipe, batch, dataset.transform))
+        self.shapes = jax.eval_shape(self.make, self.first)
+        self.programs = Programs(recipe, dataset, mesh, feed, self.shapes)
+        self.skipped = [0] * len(recipe.model.objectives())
         self.root = jax.random.key(recipe.seed)
         self.metrics: dict[str, float] = {}
         self.best_step: int | None = None
@@ -206,20 +222,20 @@ class _Fit:
         self.reporter.started(step, recipe.steps)
         self.feed.expect(self._pieces(step))
         pending: Any = None
-        stopped = False
+        stopped, alone = False, jax.process_count() == 1
         while step < recipe.steps and not self._exhausted(step):
             count = self._piece(step)
             items = self.feed.get(step, count)
             if pending is not None and self.programs.cpu:
                 pending = (pending[0], np.asarray(pending[1]))
-            state, rows = self.programs(state, items, step, count)
+            state, rows = self.programs(state, items, step, count, not alone and self.stop())
             if pending is not None:
-                self._settle(state, *pending)
+                stopped = self._settle(state, *pending)
             step += count
             pending = (step, rows)
-            stopped = self._agreed(self.stop())
+            stopped = stopped or (alone and self.stop())
             if stopped or self._due(step):
-                self._settle(state, *pending)
+                stopped = self._settle(state, *pending) or stopped
                 pending = None
                 self._between(state, step, stopped)
             if stopped:
@@ -234,17 +250,10 @@ class _Fit:
 
     def _begin(self) -> tuple[TrainState, int]:
         """A fresh state or the last one saved, and its step."""
-        first = example(self.dataset, self.recipe.batch)
-        make = jax.jit(
-            lambda batch: init_state(self.recipe, batch, self.dataset.transform), out_shardings=replicated(self.mesh)
-        )
-        saved = self.checkpoints
+        where, saved = self.programs.where, self.checkpoints
         if saved is None or saved.latest is None:
-            return make(first), 0
-        target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(self.mesh)),
-            jax.eval_shape(make, first),
-        )
+            return jax.jit(self.make, out_shardings=where)(self.first), 0
+        target = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), self.shapes, where)
         state = saved.restore(target)
         scores = saved.scores
         if saved.best is not None:
@@ -273,21 +282,17 @@ class _Fit:
             return False
         return step // recipe.evaluate_every - self.best_step // recipe.evaluate_every >= recipe.patience
 
-    def _agreed(self, wish: bool) -> bool:
-        """In many processes: whether any of them wishes to stop, the same answer in all."""
-        if jax.process_count() == 1:
-            return wish
-        from jax.experimental import multihost_utils
-
-        return bool(multihost_utils.process_allgather(np.asarray(wish)).any())
-
-    def _settle(self, state: TrainState, step: int, rows: Any) -> None:
-        """Read the metrics of a dispatch, waiting for it, and report them. Raises `Diverged`."""
+    def _settle(self, state: TrainState, step: int, rows: Any) -> bool:
+        """Read the metrics of a dispatch, waiting for it, and report them: whether another process wished to stop.
+        Raises `Diverged`."""
         rows = np.asarray(rows)
-        if rows[-1, -1]:
-            fault = np.asarray(state.fault)
-            first = min(range(len(fault)), key=lambda i: (fault[i] < 0, fault[i]))
-            raise Diverged(int(fault[first]), self.recipe.model.objectives()[first].name)
+        rows, fault, wished = np.split(rows, (n := len(self.programs.names), n + 1), axis=1)
+        if fault[-1]:
+            at = np.asarray(state.fault)
+            first = min(range(len(at)), key=lambda i: (at[i] < 0, at[i]))
+            raise Diverged(int(at[first]), self.recipe.model.objectives()[first].name)
+        if self.recipe.on_nan == "skip":
+            self._count_skipped(step, rows)
         if len(rows) == 1:  # every step on a CPU: no more work than needed
             row = rows[0].tolist()
         else:
@@ -295,6 +300,17 @@ class _Fit:
             row = (np.where(acted, rows, 0).sum(0) / np.where(acted.any(0), acted.sum(0), np.nan)).tolist()
         means = {name: value for name, value in zip(self.programs.names, row) if value == value}
         self.reporter.progress(step, means)
+        return bool(wished.any())
+
+    def _count_skipped(self, step: int, rows: np.ndarray) -> None:
+        """Raises `Diverged` where an objective has had nothing but bad steps for a while: such a run learns nothing."""
+        prefix = [f"{o.name}/" for o in self.programs.recipe.model.objectives()] if len(self.skipped) > 1 else [""]
+        for i, name in enumerate(prefix):
+            acted = rows[:, self.programs.names.index(name + "skipped")]
+            for bad in acted[~np.isnan(acted)]:
+                self.skipped[i] = self.skipped[i] + 1 if bad else 0
+            if self.skipped[i] >= MOST_SKIPPED:
+                raise Diverged(step - 1, self.recipe.model.objectives()[i].name, skipped=self.skipped[i])
 
     def _between(self, state: TrainState, step: int, stopped: bool) -> None:
         """What is due between two dispatches: evaluation, samples, a checkpoint."""
@@ -302,7 +318,7 @@ class _Fit:
         last = step == recipe.steps
         score, better = {}, False
         if last or step % recipe.evaluate_every == 0:
-            variables = averaged(state)
+            variables = whole(self.mesh, averaged(state))
             if isinstance(recipe.model, Density):
                 score = self._score(variables, "valid", step)
                 better = score[BEST] < self.best_score
@@ -310,7 +326,7 @@ class _Fit:
         if better:
             self.best_step, self.best_score = step, score[BEST]
             if self.checkpoints is None:
-                self.best_variables = jax.device_get(averaged(state))
+                self.best_variables = jax.device_get(whole(self.mesh, averaged(state)))
         last = last or self._exhausted(step)
         if self.checkpoints is not None and (better or last or stopped or step % recipe.save_every == 0):
             self.checkpoints.save(step, state, {BEST: score[BEST]} if score else None)
@@ -352,12 +368,12 @@ class _Fit:
         """Read the test split, once, with the best parameters."""
         if self.dataset.test is None or not isinstance(self.recipe.model, Density):
             return
-        variables, step = averaged(state), int(state.step)
+        variables, step = whole(self.mesh, averaged(state)), int(state.step)
         if self.best_step is not None and self.best_step != step:
             step = self.best_step
             if self.checkpoints is not None:
                 self.checkpoints.wait()
-                variables = averaged(self.checkpoints.restore(state, step))
+                variables = whole(self.mesh, averaged(self.checkpoints.restore(state, step)))
             else:
                 variables = jax.device_put(self.best_variables, replicated(self.mesh))
         self._score(variables, "test", step)

@@ -14,11 +14,12 @@ ROOMS = {
     "errors": 0, "core": 0, "images": 0, "conditions": 0, "orders": 0,
     "nn": 1, "distributions": 1, "optimizers": 1, "losses": 1, "metrics": 1,
     "models": 2,
-    "data": 3, "mesh": 3, "step": 3, "dispatch": 3, "train": 3, "evaluate": 3, "checkpoint": 3,
+    "data": 3, "mesh": 3, "step": 3, "dispatch": 3, "processes": 3, "train": 3, "evaluate": 3, "checkpoint": 3,
     "explore": 3, "trained": 3, "verification": 3, "codec": 3,
     "knobs": 4, "local": 4, "recipe": 4, "run": 4, "report": 4, "board": 4, "bench": 4, "cli": 4, "__main__": 4, "__init__": 4,
+    "history": 4, "profiler": 4,
 }  # fmt: skip
-LAZY = ("tensorboardX", "tensorflow_datasets", "sklearn", "PIL", "rich", "tyro", "torch", "constriction")
+LAZY = ("tensorboardX", "tensorflow_datasets", "sklearn", "PIL", "rich", "tyro", "torch", "constriction", "matplotlib")
 
 
 def files():
@@ -102,6 +103,7 @@ def test_libraries_for_one_purpose_are_imported_only_where_they_are_used():
         "import jaxgen.cli; assert jaxgen.cli.main(['--help']) == 0",
         "import jaxgen.cli; assert jaxgen.cli.main(['train', 'digits', '--help']) == 0",
         "import jaxgen.cli; assert jaxgen.cli.main(['list', '--json']) == 0",
+        "import jaxgen.cli; assert jaxgen.cli.main(['runs', '.']) == 0",
         "import jaxgen.cli; assert jaxgen.cli.main(['train', 'digits', '--lyers', '3']) == 2",
     ],
 )

@@ -125,8 +125,6 @@ def test_accumulation_gives_the_same_gradient(loops):
 
 def test_accumulation_over_the_mesh_equals_one_device():
     data = dataset(transform=jitter)
-    knobs = recipe(Noisy(), data, accumulate=2)
-    assert_close(fit(knobs, data, mesh=ONE).state, fit(knobs, data, mesh=EIGHT).state)
     exact = recipe(Table(), data, accumulate=2)
     assert_close(fit(exact, data).state, fit(dataclasses.replace(exact, accumulate=1), data).state)
 
@@ -298,6 +296,45 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, chunk):
         fit(dataclasses.replace(knobs, steps=step + 1), data)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bad(Table):
+    """A loss that is not finite where a batch holds the example marked by the label 9."""
+
+    def loss(self, variables, batch, key):
+        value, aux = super().loss(variables, batch, key)
+        return jnp.where((batch["label"] == 9).any(), jnp.nan, value), aux
+
+
+@pytest.mark.parametrize(("chunk", "parallel"), [(None, "jit"), (7, "jit"), (None, "pmap")])
+def test_bad_steps_are_skipped_on_request_and_change_nothing(chunk, parallel):
+    data = dataset()
+    label = data.train.label.copy()
+    label[5] = 9
+    bad = dataclasses.replace(data, train=dataclasses.replace(data.train, label=label))
+    knobs = recipe(Bad(), bad, steps=18, optimizer=optax.adam(1e-2), ema=0.9, chunk=chunk, parallel=parallel)
+    with pytest.raises(Diverged, match="not finite at step"):
+        fit(knobs, bad)
+    log, skipping = Log(), dataclasses.replace(knobs, on_nan="skip")
+    outcome = fit(skipping, bad, reporter=log)
+    assert outcome.step == 18
+    # Once in each epoch of six steps the example comes by; the optimiser does not count those steps either.
+    assert int(outcome.state.opt_states[0][0].count) == 15
+    assert np.isfinite(jax.tree.leaves(outcome.state.variables["params"])[0]).all()
+    if chunk is None:
+        rows = [e[2] for e in log.events if e[0] == "progress"]
+        assert sum(metrics["skipped"] for metrics in rows) == 3
+        assert all(("loss" in metrics) == (metrics["skipped"] == 0) for metrics in rows)
+    assert_equal(fit(skipping, data).state, fit(knobs, data).state)
+
+
+def test_a_run_that_skips_every_step_gives_up():
+    data = dataset()
+    bad = dataclasses.replace(data, train=dataclasses.replace(data.train, label=np.full(96, 9, np.int32)))
+    with pytest.raises(Diverged, match="not finite at step 99, the 100th such step in a row") as caught:
+        fit(recipe(Bad(), bad, steps=1000, on_nan="skip"), bad)
+    assert caught.value.step == 99
+
+
 def test_the_fault_names_the_objective_that_failed_first():
     class Broken(Duel):
         def objectives(self):
@@ -337,6 +374,7 @@ def test_patience_ends_the_run_and_test_is_read_with_the_best(tmp_path):
         ({"ema": 1.0}, "ema must be"),
         ({"clip": 0.0}, "clip must be positive"),
         ({"accumulate": 3}, "accumulate must divide the 2 images"),
+        ({"accumulate": 2, "model": Noisy()}, "accumulate must be 1 for Noisy, got 2: its objective 'both' is no mean"),
         ({"chunk": 0}, "chunk must be at least 1"),
         ({"model": Table(levels=3)}, "Table is made for images .* with 3 levels, but 'stand-in' has .* with 5"),
         ({"model": Duel(), "patience": 2}, "patience needs a validation likelihood, which Duel lacks"),
@@ -383,8 +421,8 @@ def test_no_loop_around_convolutions_on_a_cpu():
         data = dataset()
         knobs = recipe(model, data, **knobs)
         feed = make_feed({"image": data.train.image}, ONE, seed=0, batch=16)
-        program = Programs(knobs, data, ONE, feed)._make(1, (True,) * len(model.objectives()))
         start = init_state(knobs, {"image": jnp.asarray(data.train.image[:16])})
+        program = Programs(knobs, data, ONE, feed, start)._make(1, (True,) * len(model.objectives()))
         text = str(jax.make_jaxpr(program)(start, feed.held, feed.get(0, 1)))
         return " scan[" in text or " cond[" in text
 

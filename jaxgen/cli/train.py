@@ -19,6 +19,7 @@ import tyro
 
 from jaxgen import __version__
 from jaxgen.cli import flags
+from jaxgen.cli.runs import at_least_one
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -32,15 +33,30 @@ class Train:
     """Folder of the run."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Start over; a run that lies in the folder is moved aside."""
+    profile: Annotated[int | None, tyro.conf.arg(metavar="STEPS", help_behavior_hint="(default: none)")] = None
+    """Trace so many steps, once compiled, into the run's profile/, for TensorBoard and Perfetto."""
     json: flags.Json = False
+    distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """One of several processes of a cluster that is recognised (SLURM, TPU pods, Kubernetes); by hand with the next
+    three."""
+    coordinator: flags.text("HOST:PORT", "none") = ""  # type: ignore[valid-type]
+    """Where process 0 is met."""
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """How many processes there are."""
+    process_id: Annotated[int | None, tyro.conf.arg(metavar="I")] = None
+    """Which of them this is, from 0."""
+    heartbeat: Annotated[int, tyro.conf.arg(metavar="SECONDS")] = 100
+    """How long a process may be silent before the others give up."""
 
 
 def train(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     file, options, settings = flags.with_recipe(Train, args, "jaxgen train")
-    from jaxgen import mesh, recipe, run
+    at_least_one(profile=1 if options.profile is None else options.profile)
+    from jaxgen import mesh, processes, recipe, run
+    from jaxgen.profiler import profiled
     from jaxgen.report import Report
-    from jaxgen.train import check, fit
+    from jaxgen.train import Reporter, check, fit
 
     folder = Path(options.run) if options.run else run.default_folder(file, settings)
     run.check_folder(folder, file, settings, options.fresh)
@@ -50,26 +66,42 @@ def train(args: Sequence[str]) -> int:
         _tell(done, folder, options.json)
         return 0
     made = recipe.build(file, settings)
-    mesh.prepare_cpu(made.batch)
-    dataset = made.data.load()
+    mesh.prepare_cpu(made.batch // (options.num_processes or 1))
+    if options.distributed or (options.coordinator, options.num_processes, options.process_id) != ("", None, None):
+        _speak_apart()
+        processes.join(options.coordinator or None, options.num_processes, options.process_id, options.heartbeat)
+    dataset = processes.together(made.data.load)
     devices = mesh.make_mesh()
     check(made, dataset, devices)
     about = _about(made, dataset, devices, ["train", *args])
-    run.open_folder(folder, file, settings, about, options.fresh)
-    _introduce(folder, about)
+    processes.together(lambda: run.open_folder(folder, file, settings, about, options.fresh), everywhere=False)
     began = time.perf_counter()
-    with run.claimed(folder), _Interrupts() as stop:
+    with contextlib.ExitStack() as stack:
+        processes.together(lambda: stack.enter_context(run.claimed(folder)), everywhere=False)
+        stop = stack.enter_context(_Interrupts())
+        if not processes.first():
+            outcome = fit(made, dataset, folder, mesh=devices, reporter=Reporter(), stop=stop)
+            return (stop.code or 128 + signal.SIGTERM) if outcome.stopped else 0
+        _introduce(folder, about)
         with Report(folder, batch=made.batch, shape=made.model.shape, levels=made.model.levels) as report:
-            outcome = fit(made, dataset, folder, mesh=devices, reporter=report, stop=stop)
+            with profiled(report, folder / "profile", options.profile) as reporter:
+                outcome = fit(made, dataset, folder, mesh=devices, reporter=reporter, stop=stop)
             grid = report.grid_of(outcome.step if outcome.best_step is None else outcome.best_step)
         if outcome.stopped:
-            sys.stderr.write(f"stopped and saved at step {outcome.step:,}; the same command resumes.\n")
-            return stop.code
+            sys.stderr.write(f"stopped and saved at step {outcome.step:,} in {folder}; the same command resumes.\n")
+            return stop.code or 128 + signal.SIGTERM
         expected = file.expected if settings == file.defaults else {}
         result = _conclude(made, dataset, outcome, grid, expected, time.perf_counter() - began)
         run.write_json(folder / "result.json", result)
     _tell(result, folder, options.json)
     return 0
+
+
+def _speak_apart() -> None:
+    """Keep what libraries print on file descriptor 1 (the connections that CPUs make) away from our standard output."""
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace")
+    os.dup2(2, 1)
 
 
 class _Interrupts:
@@ -108,10 +140,12 @@ def _about(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[s
         "levels": made.model.levels,
         "data": dataset.name,
         "protocol": dataset.protocol,
+        "steps": made.steps,
         "examples": {
             s: len(getattr(dataset, s)) for s in ("train", "valid", "test") if getattr(dataset, s) is not None
         },
         "devices": f"{devices.devices.size} {devices.devices.flat[0].platform}",
+        "processes": jax.process_count(),
         "versions": {"jaxgen": __version__, "jax": jax.__version__, "python": sys.version.split()[0]},
         "command": shlex.join(["jaxgen", *args]),
         "folder": str(Path.cwd()),
@@ -122,9 +156,10 @@ def _about(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[s
 def _introduce(folder: Path, about: Mapping[str, Any]) -> None:
     size, counts = "×".join(map(str, about["shape"])), about["examples"]
     images = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    places = f" in {about['processes']} processes" if about["processes"] > 1 else ""
     sys.stderr.write(
         f"{about['model']} on {about['data']}: {size}, {about['levels']} levels; {images} images\n"
-        f"{about['protocol']}\n{folder} on {about['devices']} device(s)\n"
+        f"{about['protocol']}\n{folder} on {about['devices']} device(s){places}\n"
     )
 
 

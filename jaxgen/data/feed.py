@@ -152,7 +152,15 @@ class Streamed:
 
     def _make(self, step: int, count: int) -> Any:
         rows = self.order.block(step, count)
-        return {name: place(array[rows], self.sharding) for name, array in self.data.items()}
+        return {name: self._rows(array, rows) for name, array in self.data.items()}
+
+    def _rows(self, array: Any, rows: np.ndarray) -> jax.Array:
+        """The rows of an array as a global array; each process reads those of its own devices only."""
+        if jax.process_count() == 1:
+            return place(array[rows], self.sharding)
+        shape = (*rows.shape, *array.shape[1:])
+        own = lambda where: array[rows[tuple(where or ())[: rows.ndim]]]  # noqa: E731
+        return jax.make_array_from_callback(shape, self.sharding, own)
 
 
 def make_feed(

@@ -66,6 +66,7 @@ class GatedPixelCNN(PixelModel):
             self.dropout,
             self.marks,
             self.dtype,
+            self.remat,
         )
 
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> GatedWalker:

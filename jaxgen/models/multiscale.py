@@ -126,7 +126,14 @@ class MultiScale(Autoregressive, Sampler, Completer):
         draws = self.large.dropout > 0
         return (
             dataclasses.replace(own, name="small", loss=small, trains=("small",)),
-            Objective("large", large, ("upsample", "large"), separable=not draws, piece=self.large.piece),
+            Objective(
+                "large",
+                large,
+                ("upsample", "large"),
+                separable=not draws,
+                piece=self.large.piece,
+                independent=True,
+            ),
         )
 
     def _large_log_prob(self, variables: Variables, image: Any, key: Any = None) -> Array:

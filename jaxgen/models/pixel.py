@@ -33,13 +33,15 @@ class PixelModel(Incremental, Sampler, Completer):
 
     `condition` is what it is conditioned on (`jaxgen.conditions`), `order` the order of its pixels (`jaxgen.orders`),
     `dropout` acts in training only; `dtype` is that of the arithmetic ("float32", "bfloat16", "float64"); parameters
-    and likelihoods are float32.
+    and likelihoods are float32. With `remat` training keeps of a layer only its input, and computes the rest again in
+    the backward pass: less memory, more arithmetic, the same gradient.
     """
 
     condition: conditions.Kind | None = None
     order: str = "right-down"
     dropout: float = 0.0
     dtype: str = "float32"
+    remat: bool = False
 
     lacks: ClassVar = {
         "Encoder": "a pixel model has no latent vector",
@@ -98,7 +100,7 @@ class PixelModel(Incremental, Sampler, Completer):
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
         draws = self.dropout > 0 or (isinstance(self.condition, conditions.Classes) and self.condition.dropout > 0)
-        return (Objective("likelihood", loss, self._trains(), separable=not draws, piece=self.piece),)
+        return (Objective("likelihood", loss, self._trains(), separable=not draws, piece=self.piece, independent=True),)
 
     def _trains(self) -> tuple[str, ...]:
         like = {"image": jax.ShapeDtypeStruct((2, *self.shape), jnp.uint8)}
@@ -311,6 +313,7 @@ class MaskedPixelModel(PixelModel):
             self.marks,
             self.mend,
             self.dtype,
+            self.remat,
         )
 
     @property

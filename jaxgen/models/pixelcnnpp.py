@@ -53,7 +53,7 @@ class PixelCNNPlusPlus(PixelModel):
     def net(self) -> PlusPlusNet:
         """Both streams, down and up, and a 1×1 map to the outputs."""
         return PlusPlusNet(
-            self.layers, self.features, self.resolutions, self.likelihood.shape, self.dropout, self.dtype
+            self.layers, self.features, self.resolutions, self.likelihood.shape, self.dropout, self.dtype, self.remat
         )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> Variables:

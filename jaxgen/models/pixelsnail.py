@@ -55,7 +55,14 @@ class PixelSNAIL(PixelModel):
     def net(self) -> SnailNet:
         """First maps, `blocks` blocks, a 1×1 map to the outputs."""
         return SnailNet(
-            self.blocks, self.layers, self.features, self.key_size, self.likelihood.shape, self.dropout, self.dtype
+            self.blocks,
+            self.layers,
+            self.features,
+            self.key_size,
+            self.likelihood.shape,
+            self.dropout,
+            self.dtype,
+            self.remat,
         )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> Variables:

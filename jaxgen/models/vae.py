@@ -86,7 +86,7 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: minus the ELBO, averaged over the batch."""
-        return (Objective("elbo", self._loss, trains=("encoder", "decoder")),)
+        return (Objective("elbo", self._loss, trains=("encoder", "decoder"), independent=True),)
 
     def _loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
         log_likelihood, kl = self.elbo_terms(variables, batch["image"], key)

@@ -174,6 +174,7 @@ class GatedNet(nn.Module):
     dropout: float = 0.0
     marks: bool = False
     dtype: str = "float32"
+    remat: bool = False
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -209,7 +210,7 @@ class GatedNet(nn.Module):
         embed = MaskedConv(row_taps(FIRST), "A", self.sources, colours(p, c), self.dtype, name="embed_right")
         right = embed(pixels)
         layers: Any = nn.scan(
-            GatedLayer,
+            nn.remat(GatedLayer, prevent_cse=False) if self.remat and train else GatedLayer,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,

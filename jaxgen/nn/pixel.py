@@ -135,7 +135,7 @@ class PixelNet(nn.Module):
     `outputs` per sub-pixel; `marks` adds an ink/no-ink channel (value > 0) and a channel of ones, which shows the
     padding. With `mend`, the first layer's right-to-left stream reads a mask-B embedding of its own: that stream is
     shifted down by one row, so it may see its own pixel, and the mask-A features would hide the last pixel of
-    the row above from most columns.
+    the row above from most columns. `remat` keeps only what goes from layer to layer for the backward pass.
     """
 
     layer: type[_Layer]
@@ -148,6 +148,7 @@ class PixelNet(nn.Module):
     marks: bool = False
     mend: bool = False
     dtype: str = "float32"
+    remat: bool = False
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -183,7 +184,7 @@ class PixelNet(nn.Module):
         if self.mend:
             right = MaskedConv(raster_taps(7), "B", source, wide, self.dtype, name="embed_right")(pixels)
         layers = nn.scan(
-            self.layer,
+            nn.remat(self.layer, prevent_cse=False) if self.remat and train else self.layer,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,

@@ -72,6 +72,7 @@ class PlusPlusNet(nn.Module):
     outputs: tuple[int, ...]
     dropout: float = 0.0
     dtype: str = "float32"
+    remat: bool = False
 
     def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
         """The input channels: x, 0 … 1, moved to −1 … 1, and ones, which tell the image from the padding."""
@@ -108,8 +109,9 @@ class _Maps(Hourglass):
         step = 2**level
         condition = None if self.condition is None else self.condition[:, ::step, ::step]
         options: dict[str, Any] = {"dropout": self.net.dropout, "train": self.train, "dtype": self.net.dtype}
-        above_layer = GatedResNet(down_shifted, name=f"above_{level}_{n}", **options)
-        left_layer = GatedResNet(down_right_shifted, name=f"left_{level}_{n}", **options)
+        resnet: Any = nn.remat(GatedResNet) if self.net.remat and self.train else GatedResNet
+        above_layer = resnet(down_shifted, name=f"above_{level}_{n}", **options)
+        left_layer = resnet(down_right_shifted, name=f"left_{level}_{n}", **options)
         above = above_layer(above, *near_above, condition=condition)
         return above, left_layer(left, above, *near_left, condition=condition)
 

@@ -137,6 +137,7 @@ class SnailNet(nn.Module):
     outputs: tuple[int, ...]
     dropout: float = 0.0
     dtype: str = "float32"
+    remat: bool = False
 
     def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
         """The input channels: x, 0 … 1, moved to −1 … 1, and ones, which tell the image from the padding."""
@@ -153,8 +154,8 @@ class SnailNet(nn.Module):
         x = over(ABOVE)(self.features, dtype=self.dtype, name="above")(pixels)
         x = x + over(LEFT)(self.features, dtype=self.dtype, name="left")(pixels)
         place = jnp.broadcast_to(positions(h, w).astype(self.dtype), (b, h, w, 2))
-        blocks = nn.scan(
-            SnailBlock,
+        blocks: Any = nn.scan(
+            nn.remat(SnailBlock, prevent_cse=False) if self.remat and train else SnailBlock,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,

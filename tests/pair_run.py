@@ -1,0 +1,73 @@
+"""Runs in one of several processes: `python pair_run.py FOLDER OUT PORT COUNT STEPS STOP_AT MODELS NUMBER`.
+
+Each model trains in its own run under FOLDER, up to STEPS, or leaves off behind STOP_AT; then the first process writes
+OUT-model.npz: all of the state, the figures of the evaluation, and images drawn from it.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import processes
+
+if __name__ == "__main__":
+    folder, out, port, count, steps, stop_at = sys.argv[1:7]
+    if int(count) > 1:
+        processes.join(f"localhost:{port}", int(count), int(sys.argv[8]))
+
+import optax
+from engine_models import dataset, jitter, recipe
+
+from jaxgen import models
+from jaxgen.mesh import make_mesh, whole
+from jaxgen.train import Reporter, fit
+
+SHAPE = (8, 8, 1)
+KNOBS = {"optimizer": optax.sgd(0.05), "clip": 1.0, "ema": 0.9, "batch": 8, "samples": 12, "eval_batch": 8}
+
+
+def model(name):
+    if name == "vae":
+        return models.VAE(shape=SHAPE, levels=5, hidden=(16,), latent=4)
+    if name == "gan":
+        return models.DCGAN(shape=SHAPE, levels=5, features=4, latent=4)
+    return models.GatedPixelCNN(shape=SHAPE, levels=5, layers=2, features=16, kernel=3, head=16)
+
+
+class Drawn(Reporter):
+    image = None
+
+    def sampled(self, step, image):
+        self.image = image
+
+
+def plain(state):
+    """All leaves of a state by name, on the host."""
+    data = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x  # noqa: E731
+    leaves = jax.tree_util.tree_flatten_with_path(whole(make_mesh(), state))[0]
+    return {jax.tree_util.keystr(path): np.asarray(data(leaf)) for path, leaf in leaves}
+
+
+def run(name, folder, steps, stop_at):
+    data = dataset(shape=SHAPE, transform=jitter if name == "gan" else None)
+    every = {"evaluate_every": 10**6, "save_every": 10**6, "parallel": "fsdp" if name == "spread" else "jit"}
+    knobs = recipe(model(name), data, steps=steps, **KNOBS, **every)
+    report, done = Drawn(), []
+
+    def stop():
+        done.append(1)
+        return len(done) == stop_at
+
+    outcome = fit(knobs, data, Path(folder) / name, reporter=report, stop=stop)
+    found = plain(outcome.state) | {name: np.float64(value) for name, value in outcome.metrics.items()}
+    return found if report.image is None else found | {"images": report.image}
+
+
+if __name__ == "__main__":
+    for name in sys.argv[7].split(","):
+        found = run(name, folder, int(steps), int(stop_at))
+        if processes.first():
+            np.savez(f"{out}-{name}.npz", **found)
