@@ -61,7 +61,8 @@ def run(name, folder, steps, stop_at):
         done.append(1)
         return len(done) == stop_at
 
-    outcome = fit(knobs, data, Path(folder) / name, reporter=report, stop=stop)
+    budget = 0 if name == "gan" else None  # its data are streamed
+    outcome = fit(knobs, data, Path(folder) / name, reporter=report, stop=stop, budget=budget)
     found = plain(outcome.state) | {name: np.float64(value) for name, value in outcome.metrics.items()}
     return found if report.image is None else found | {"images": report.image}
 

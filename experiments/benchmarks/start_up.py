@@ -43,7 +43,7 @@ def main() -> None:
     rows = (
         ("`jaxgen --help`", "< 0.6 s", helped),
         (f"{options.recipe}: first start to its first step, nothing cached", "", cold),
-        (f"{options.recipe}: second start to its first step", "< 6 s", again),
+        (f"{options.recipe}: second start, which resumes, to its first step", "< 6 s", again),
     )
     lines = ["| figure | asked | median, s | best, s |", "|---|---|---|---|"]
     lines += [f"| {name} | {asked} | {statistics.median(t):.2f} | {min(t):.2f} |" for name, asked, t in rows]

@@ -151,9 +151,10 @@ def say(text: str) -> None:
 class Worker:
     """A process that measures when asked, one line of JSON each way."""
 
-    def __init__(self, name: str):
-        command = [sys.executable, __file__, "--worker", name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, name: str, script: str = __file__, **environment: str):
+        command = [sys.executable, script, "--worker", name]
+        env = {**os.environ, **environment}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """The answer to a question. Raises `RuntimeError` if the process has died."""
@@ -277,7 +278,7 @@ def jax_side(case: Case, as_command: bool, bare: bool) -> Any:
 class Engine:
     """`fit` in a thread, which is let go for so many steps and then held at its reporter."""
 
-    def __init__(self, recipe: Any, data: Any):
+    def __init__(self, recipe: Any, data: Any, **options: Any):
         from jaxgen.train import Reporter, fit
 
         self.allowed: queue.Queue[int] = queue.Queue()
@@ -285,7 +286,7 @@ class Engine:
         self.left, self.stopped = 0, False
         reporter = Reporter()
         reporter.progress = self.progress  # type: ignore[method-assign]
-        run = {"reporter": reporter, "stop": lambda: self.stopped}
+        run = {"reporter": reporter, "stop": lambda: self.stopped, **options}
         self.thread = threading.Thread(target=fit, args=(recipe, data), kwargs=run, daemon=True)
         self.thread.start()
         self.measure(3)

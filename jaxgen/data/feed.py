@@ -9,6 +9,7 @@ step) turns that into a batch.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
@@ -22,6 +23,9 @@ from jaxgen.mesh import on_cpu, replicated, sharded
 
 WINDOW = 64
 """Steps whose indices are sent together where a dispatch is a single step."""
+
+BLOCK_BYTES = 8 << 20
+"""About how much streamed data are sent together there."""
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -118,37 +122,50 @@ class Resident:
 
 
 class Streamed:
-    """Data that stay on the host (an array or a memory map); blocks of batches are sent `ahead` of their use."""
+    """Data that stay on the host (an array or a memory map); blocks of batches are sent `ahead` of their use.
+
+    Single steps share a block of a window of steps, as large as `BLOCK_BYTES` allow, so that most of them send nothing.
+    """
 
     def __init__(self, data: Mapping[str, Any], order: _Order, mesh: Mesh, ahead: int = 2):
         self.data, self.order, self.sharding, self.ahead = dict(data), order, sharded(mesh, 1), ahead
+        size = order.batch * sum(array.nbytes // len(array) for array in self.data.values())
+        self.window = max(1, min(WINDOW, BLOCK_BYTES // max(1, size)))
         self.held: Any = {}
-        self.pieces: Iterator[tuple[int, int]] = iter(())
+        self.blocks: Iterator[tuple[int, int]] = iter(())
         self.waiting: dict[tuple[int, int], Future] = {}
+        self.current: tuple[Any, Any] = (None, None)
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="jaxgen-feed")
 
     def get(self, step: int, count: int) -> Any:
-        found = self.waiting.pop((step, count), None)
-        block = found.result() if found else self.worker.submit(self._make, step, count).result()
-        self._fill()
-        return block
+        wanted = self._block(step, count)
+        if wanted != self.current[0]:
+            self.current = (None, None)  # let the old block go before the new one is waited for
+            found = self.waiting.pop(wanted, None)
+            self.current = wanted, found.result() if found else self.worker.submit(self._make, *wanted).result()
+            self._fill()
+        return self.current[1]
 
     def pick(self, held: Any, item: Any) -> Batch:
         return item
 
     def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
-        return jax.tree.map(lambda x: x[0], items)
+        return jax.tree.map(lambda x: x[step % self.window], items)
 
     def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
-        self.pieces = pieces
+        self.blocks = (block for block, _ in itertools.groupby(self._block(*piece) for piece in pieces))
         self._fill()
 
     def close(self) -> None:
         self.worker.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self) -> None:
-        while len(self.waiting) < self.ahead and (piece := next(self.pieces, None)) is not None:
-            self.waiting[piece] = self.worker.submit(self._make, *piece)
+        while len(self.waiting) < self.ahead and (block := next(self.blocks, None)) is not None:
+            self.waiting[block] = self.worker.submit(self._make, *block)
+
+    def _block(self, step: int, count: int) -> tuple[int, int]:
+        """First step and length of the block that a piece is taken from."""
+        return (step - step % self.window, self.window) if count == 1 else (step, count)
 
     def _make(self, step: int, count: int) -> Any:
         rows = self.order.block(step, count)

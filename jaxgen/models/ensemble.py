@@ -98,7 +98,7 @@ class OrderEnsemble(Density, Sampler, Completer):
     def objectives(self) -> tuple[Objective, ...]:
         """One for each network, in nats per sub-pixel; logged nats are a member's, and of a shared one their mean."""
         if self.shared:
-            return (Objective("likelihood", self._shared_loss, (SHARED,)),)
+            return (Objective("likelihood", self._shared_loss, (SHARED,), independent=True),)
         return tuple(self._own_objective(i) for i in range(len(self.orders)))
 
     def _own_objective(self, member: int) -> Objective:
