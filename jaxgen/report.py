@@ -1,8 +1,9 @@
 """What a run tells while it runs: a progress bar, `metrics.jsonl`, TensorBoard, and sample grids as PNG.
 
-`metrics.jsonl` holds one JSON object per line: the step, the split ("train", "valid", "test"), seconds since this
-process began to train, and the metrics. A resumed run first drops what lies beyond the step that it resumes from, and
-a line that a kill tore, so that every step is there once. TensorBoard is told likewise to purge what lies beyond.
+`metrics.jsonl` holds one JSON object per line: the step, the split ("train", "valid", "test"), seconds of training
+(those of earlier processes up to the step that the run went on from included), and the metrics. A resumed run first
+drops what lies beyond the step that it resumes from, and a line that a kill tore, so that every step is there once.
+TensorBoard is told likewise to purge what lies beyond.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jaxgen.board import Board
+from jaxgen.history import lines, number, read_log
 from jaxgen.images import bits_per_dim, grid, save_png
 from jaxgen.train import Outcome, Reporter
 
@@ -56,10 +58,13 @@ class Report(Reporter):
         self._board: Board | None = None
         self._sums: dict[str, tuple[float, int]] = {}
         self._every, self._step, self._last = 1, 0, 0
+        self._earlier = 0.0
 
     def started(self, step: int, steps: int) -> None:
         """Open the logs, cut at the step that the run goes on from."""
         self._log = open_log(self.folder / "metrics.jsonl", step)
+        told = (number(record.get("seconds")) for record in read_log(self.folder / "metrics.jsonl"))
+        self._earlier = max((seconds for seconds in told if seconds is not None), default=0.0)
         self._board = Board(self.folder / "tensorboard", step + 1 if step else None)
         self._every = max(1, steps // RECORDS)
         self._step = self._last = step
@@ -97,6 +102,10 @@ class Report(Reporter):
 
     def _grid(self, step: int) -> Path:
         return self.folder / "samples" / f"{step:08d}.png"
+
+    def line(self, message: str) -> None:
+        """Say a line, above the bar where there is one."""
+        self._show.line(message)
 
     def saved(self, step: int) -> None:
         """Log what there is: a run that goes on from this checkpoint keeps it."""
@@ -137,7 +146,7 @@ class Report(Reporter):
 
     def _record(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         if self._log is not None:
-            seconds = round(self._speed.elapsed, 3)
+            seconds = round(self._earlier + self._speed.elapsed, 3)
             figures = {name: _number(value) for name, value in metrics.items()}
             self._log.write(json.dumps({"step": step, "split": split, "seconds": seconds, **figures}) + "\n")
             self._log.flush()
@@ -150,16 +159,11 @@ def open_log(path: Path, step: int) -> IO[str]:
     """`metrics.jsonl` open for appending, without records beyond `step` and without torn lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        kept = [line for line, record in _records(path) if record["step"] <= step]
+        kept = [line for line, record in lines(path) if record["step"] <= step]
         part = path.with_name(path.name + ".part")
         part.write_text("".join(kept), encoding="utf-8")
         part.replace(path)
     return path.open("a", encoding="utf-8")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, in the order in which they were written; a torn line is left out."""
-    return [record for _, record in _records(Path(path))]
 
 
 def write_grid(image: Any, levels: int, path: Path, columns: int | None = None, enlarge: int | None = None) -> Path:
@@ -188,18 +192,6 @@ def _headline(metrics: Mapping[str, float], shape: tuple[int, int, int]) -> dict
         bits = metrics["bits_per_dim"] if "bits_per_dim" in metrics else bits_per_dim(metrics["nats"], shape)
         shown |= {"nats": metrics["nats"], "bits_per_dim": bits}
     return shown
-
-
-def _records(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if line.endswith("\n") and isinstance(record, dict) and isinstance(record.get("step"), int):
-            found.append((line, record))
-    return found
 
 
 def _number(value: Any) -> float | int | bool | None:

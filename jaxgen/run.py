@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -33,12 +34,11 @@ from jaxgen.checkpoint import Checkpoints
 from jaxgen.data import source
 from jaxgen.errors import UsageError
 from jaxgen.evaluate import evaluate
+from jaxgen.history import FORMAT
 from jaxgen.mesh import make_mesh, replicated
 from jaxgen.report import write_json
 from jaxgen.train import BEST
 from jaxgen.trained import Trained
-
-FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,10 +246,16 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
         return
     with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another process is training in {folder}: wait for it, or give another --run.") from None
+        for wait in (0.05, 0.1, None):  # `jaxgen runs` looks at the lock, for an instant each time
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if wait is None:
+                    raise UsageError(
+                        f"another process is training in {folder}: wait for it, or give another --run."
+                    ) from None
+                time.sleep(wait)
         yield
 
 

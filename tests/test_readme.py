@@ -70,11 +70,13 @@ def test_commands_and_python(tmp_path, monkeypatch, capsys):
 
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/independent.py").write_text(model)
-    train, sample = own.splitlines()
+    train, sample, compare = own.splitlines()
     result = json.loads(run(f"{train} --json", capsys))
     # The best that independent pixels can do is what counting does.
     assert result["metrics"]["test/bits_per_dim"] == pytest.approx(result["baselines"]["histogram"], abs=0.03)
     run(sample, capsys)
+    assert "Independent" in run(compare, capsys)
+    assert Path("compare.png").is_file()
 
     listing, prepare, show, train = data.splitlines()
     run(listing, capsys)

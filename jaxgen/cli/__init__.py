@@ -33,6 +33,8 @@ COMMANDS = {
     "inspect": ("look", "RECIPE | RUN", "parameters, capabilities, cost of a step"),
     "verify": ("verify", "RECIPE | RUN", "whether the model is the distribution that it says it is"),
     "bench": ("look", "RECIPE", "compile time, speed, share of the peak, memory"),
+    "runs": ("history", "[FOLDER]", "the runs at hand: how far, how good, in which state"),
+    "compare": ("history", "RUN RUN …", "curves of runs in one picture, and what differs between them"),
     "list": ("look", "", "the recipes at hand, with published and own figures"),
     "data": ("data", "list | prepare | show", "what data there are, and how to get more"),
 }
