@@ -1,4 +1,5 @@
 # make demo: environment, installation and a first trained model.  make test: the whole suite.
+# make soak: minutes of kills and of memory, of which the suite has seconds.
 # PYTHON picks the interpreter (3.11 or newer), VENV the folder of the environment.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ JOBS ?= 2
 CONSTRAINTS ?= $(wildcard constraints/py$(shell $(PYTHON) -c 'import sys; print("%d%d" % sys.version_info[:2])').txt)
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
 
-.PHONY: demo test lint clean help
+.PHONY: demo test soak lint clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -18,6 +19,9 @@ demo: $(VENV)/bin/jaxgen
 
 test: $(VENV)/bin/pytest
 	JAX_COMPILATION_CACHE_DIR=$${JAX_COMPILATION_CACHE_DIR:-$(CURDIR)/.cache/jax} $(VENV)/bin/pytest -n $(JOBS) --dist worksteal
+
+soak: $(VENV)/bin/pytest
+	JAX_COMPILATION_CACHE_DIR=$${JAX_COMPILATION_CACHE_DIR:-$(CURDIR)/.cache/jax} $(VENV)/bin/pytest -m soak
 
 lint: $(VENV)/bin/pytest
 	$(VENV)/bin/ruff check .

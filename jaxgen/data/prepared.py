@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import logging
 import os
 import re
@@ -191,6 +192,7 @@ def _decode(home: Path, image: str | None, label: str | None, crop: Any, resize:
 def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, Sequence[Any]], str, str | None]:
     """Random-access sources by split, and the names of the image and label features."""
     tfds_ = library()
+    _check_features(home / "features.json")
     try:
         builder = tfds_.builder_from_directory(home)
         names = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
@@ -220,6 +222,22 @@ def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, S
         kind = np.dtype(features[image_key].np_dtype)
         raise UsageError(f"{home}: wanted images of uint8, found {kind} in feature {image_key!r}")
     return sources, image_key, label or ("label" if "label" in integers else None)
+
+
+def _check_features(path: Path) -> None:
+    """Raises `UsageError` for features that are not TFDS's own: it would import whatever module they name."""
+
+    def check(entry: dict[str, Any]) -> None:
+        for key in ("pythonClassName", "python_class_name"):
+            if key in entry and not str(entry[key]).startswith("tensorflow_datasets."):
+                raise UsageError(f"{path}: wanted features of TFDS, found {entry[key]!r}, which is not executed")
+
+    try:
+        json.loads(path.read_bytes(), object_hook=check)
+    except UsageError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: cannot be read: {first_line(error)}; delete and prepare it anew") from error
 
 
 def _blocks(home: Path, split: str, records: Any) -> Iterator[tuple[int, Sequence[Any]]]:
