@@ -194,9 +194,10 @@ def read(folder: Path) -> History:
         try:
             _check(folder, "metrics.jsonl")
             kept = read_log(log)
+            nothing = not kept and b"\n" in log.read_bytes()
         except OSError as error:
             raise Unreadable(folder, f"metrics.jsonl: {error.strerror}") from error
-        if not kept and log.stat().st_size > 0 and b"\n" in log.read_bytes():
+        if nothing:
             raise Unreadable(folder, "metrics.jsonl holds no records")
     return History(folder, about, kept, _checkpoints(folder), result, is_claimed(folder), _written(folder))
 

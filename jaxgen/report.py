@@ -104,8 +104,9 @@ class Report(Reporter):
         return self.folder / "samples" / f"{step:08d}.png"
 
     def line(self, message: str) -> None:
-        """Say a line, above the bar where there is one."""
+        """Say a line, above the bar where there is one. The time that led to it is not spent on steps."""
         self._show.line(message)
+        self._speed.pause()
 
     def saved(self, step: int) -> None:
         """Log what there is: a run that goes on from this checkpoint keeps it."""

@@ -16,6 +16,7 @@ from test_cli import _after, refused, said
 from jaxgen import history, run
 from jaxgen.cli import curves, main
 from jaxgen.cli import history as commands
+from jaxgen.report import read_log
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +84,7 @@ def test_rows_are_what_the_files_say(runs, capsys):
         assert row["step"] == max(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
         assert row["steps"] == json.loads((folder / "run.json").read_text())["knobs"]["steps"]
         assert row["data"] == "digits"
-        assert row["seconds"] == max(r["seconds"] for r in records(folder, "train") + records(folder, "test"))
+        assert row["seconds"] == max(r["seconds"] for r in read_log(folder / "metrics.jsonl"))
         moment = time.mktime(time.strptime(row["written"][:19], "%Y-%m-%dT%H:%M:%S"))
         assert moment == int(max(p.stat().st_mtime for p in folder.iterdir() if p.name != ".lock"))
     for name in ("short", "deep/long"):
@@ -259,7 +260,9 @@ def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by):
     found = compared(capsys, *(f"runs/{name}" for name in names), "--by", by)
     (figure,) = made
     (axis,) = figure.axes
-    assert (axis.get_ylabel(), axis.get_xlabel()) == ("bits/dim", by)
+    assert axis.get_ylabel() == "bits/dim"
+    scale = {"steps": 1, "seconds": 1, "minutes": 60, "hours": 3600}[axis.get_xlabel()]
+    assert (axis.get_xlabel() == "steps") == (by == "steps")
     for kind in ("train", "valid"):
         lines = [line for line in axis.lines if line.get_gid() == kind]
         for name, line in zip(names, lines, strict=True):
@@ -267,7 +270,7 @@ def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by):
                 (r[by.removesuffix("s") if by == "steps" else by], r["bits_per_dim"])
                 for r in records(runs / name, kind)
             ]
-            np.testing.assert_allclose(line.get_xydata(), wanted)
+            np.testing.assert_allclose(line.get_xydata() * (scale, 1), wanted)
     rings = [line.get_xydata()[0] for line in axis.lines if line.get_gid() == "best"]
     bold, thin = ([line for line in axis.lines if line.get_gid() == kind] for kind in ("valid", "train"))
     assert all(b.get_linewidth() > 2 * t.get_linewidth() for b, t in zip(bold, thin))
@@ -276,7 +279,7 @@ def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by):
     for row, ring, entry in zip(found["runs"], rings, entries):
         assert ring[1] == row["best"]["value"]
         assert f"best {row['best']['value']:.5g} bits/dim at {row['best']['step']}" in entry
-    assert entries[0].startswith(("steps 4, every 2", "short"))
+    assert entries[0].startswith("runs/short: steps 4, every 2   best")  # two of the three have the same settings
     low, high = axis.get_ylim()
     assert all(low < y < high for line in bold for y in line.get_ydata())
 
@@ -314,8 +317,10 @@ def test_nats_follow_for_binary_images_and_bits_from_nats(runs):
 
 
 def test_the_first_noisy_values_do_not_squash_the_rest():
-    x = np.arange(1, 1001)
-    falling = curves.Curve([(s, 2 + 1000 / s**1.5) for s in x.tolist()], [(s, 2 + 1000 / s**1.5) for s in (100, 1000)])
+    x = np.arange(1.0, 1001.0)
+    falling = curves.Curve(
+        [(s, 2 + 1000 / s**1.5) for s in x.tolist()], [(s, 2 + 1000 / s**1.5) for s in (100.0, 1000.0)]
+    )
     low, high = curves.window([falling])
     assert low == pytest.approx(2, abs=0.05)
     assert high == pytest.approx(3, abs=0.1)  # what it is after the first tenth
@@ -334,6 +339,7 @@ def test_labels_tell_runs_apart_in_few_words():
     long = {"note": "n" * 80}
     assert curves.labelled([a | long, b | long], ["x", "y"]) == ["lr 0.1", "lr 0.2"]
     assert curves.labelled([{}, {}], ["x", "y"]) == ["x", "y"]
+    assert curves.labelled([b, b, {}], ["x", "y", "z"]) == ["x: lr 0.2", "y: lr 0.2", "z"]
     assert curves.labelled([{"note": "n" * 80}, {"note": "m" * 80}], ["x", "y" * 90]) == ["x", "…" + "y" * 69]
 
 

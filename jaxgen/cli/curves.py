@@ -150,7 +150,8 @@ UNITS_OF_TIME = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seco
 
 
 def labelled(settings: Sequence[dict[str, str]], names: Sequence[str]) -> list[str]:
-    """What tells runs apart, in few words: all settings that differ, or as many as are needed, or their names.
+    """What tells runs apart, in few words: all settings that differ, or as many as are needed, with their names where
+    settings do not suffice.
 
     `settings` are those that differ, as text, without those that a run lacks.
     """
@@ -169,6 +170,8 @@ def labelled(settings: Sequence[dict[str, str]], names: Sequence[str]) -> list[s
             if apart(told([*chosen, name])) > apart(told(chosen)):
                 chosen.append(name)
         labels = told(chosen)
-    if apart(labels) < len(labels) or not all(labels) or max(map(len, labels)) > 70:
+    if apart(labels) < len(labels) or not all(labels):
+        labels = [f"{name}: {label}" if label else name for name, label in zip(names, labels)]
+    if max(map(len, labels)) > 70:
         return [name if len(name) <= 70 else f"…{name[-69:]}" for name in names]
     return labels
