@@ -24,11 +24,15 @@ BIG = (64, 64, 1)
 
 
 def settings(model, steps):
-    """The recipe and the data of a run: "noisy" has draws and statistics, "big" takes a while to save."""
+    """The recipe and the data of a run: "noisy" has draws and statistics, "big" takes a while to save, "often" saves at
+    every third step and scores at every tenth."""
     knobs = {"steps": steps, "ema": 0.9, "optimizer": optax.adam(1e-2), "samples": 0, "evaluate_every": 100}
     if model == "noisy":
         data = dataset(transform=jitter)
         return recipe(Noisy(), data, save_every=100, clip=1.0, **knobs), data
+    if model == "often":
+        data = dataset(transform=jitter)
+        return recipe(Noisy(), data, clip=1.0, **knobs | {"save_every": 3, "evaluate_every": 10}), data
     data = dataset(n=16, shape=BIG, levels=64)
     return recipe(Table(shape=BIG, levels=64), data, save_every=1, batch=8, **knobs), data
 

@@ -94,19 +94,21 @@ def test_damage_to_any_file_is_said_or_does_no_harm(saved, tmp_path, damage, cap
         with Checkpoints(folder, best=BEST, write=False) as checkpoints:
             assert checkpoints.steps == (1, 2)
             back = refused(lambda: checkpoints.restore(two), folder, "There is that of step 1: --step 1.")
-            variables = refused(checkpoints.variables, folder, "There is that of step 1: --step 1.")
-            assert_equal(checkpoints.restore(two, 1), state(1))
-        if back is not None:
-            assert_equal(back, two)
-        if variables is not None:
-            assert_equal(variables, {**two["variables"], "params": two["ema"]})
-        found[file.as_posix()] = (back is not None, variables is not None)
+            found[file.as_posix()] = back is not None
+            if back is not None:
+                assert_equal(back, two)
+            if "state" in file.parts:
+                variables = refused(checkpoints.variables, folder, "There is that of step 1: --step 1.")
+                if variables is not None:
+                    assert_equal(variables, {**two["variables"], "params": two["ema"]})
+    with Checkpoints(folder, best=BEST, write=False) as checkpoints:
+        assert_equal(checkpoints.restore(two, 1), state(1))
     assert capfd.readouterr().err == ""  # no pages of traceback beside the sentence
     data = [name for name in found if "/state/ocdbt.process_0/d/" in name]
     assert data
-    assert not any(ok for name in data for ok in found[name]), "the very numbers were changed"
-    assert found["2/_CHECKPOINT_METADATA"] == (True, True)
-    assert found["2/metrics/metrics"] == (False, False)
+    assert not any(found[name] for name in data), "the very numbers were changed"
+    assert found["2/_CHECKPOINT_METADATA"]
+    assert not found["2/metrics/metrics"]
 
 
 @pytest.mark.parametrize(

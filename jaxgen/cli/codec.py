@@ -161,7 +161,9 @@ def _check_kept(file: Path, image: Any) -> None:
     import numpy as np
     from PIL import Image
 
-    with Image.open(file) as picture:
+    from jaxgen.data.pictures import FORMATS
+
+    with Image.open(file, formats=FORMATS) as picture:
         kept = picture.mode in MODES and getattr(picture, "n_frames", 1) == 1
         back = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGBA")
         if not kept or not np.array_equal(np.asarray(picture.convert("RGBA")), np.asarray(back)):
