@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pixel_checks import random_variables
 
 from jaxgen.models import DiagonalBiLSTM, PixelCNN, RowLSTM
 from jaxgen.nn.walk import draw_image
@@ -24,10 +25,7 @@ def kind(request):
 def make(kind, shape, levels, **options):
     """A model of three layers with random weights everywhere."""
     model = kind[0](shape=shape, levels=levels, layers=3, features=7, head=8, **kind[1], **options)
-    leaves, tree = jax.tree.flatten(model.init(jax.random.key(0), {}))
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noisy = [a + 0.3 * jax.random.normal(k, a.shape, a.dtype) for a, k in zip(leaves, keys)]
-    return model, jax.tree.unflatten(tree, noisy)
+    return model, random_variables(model)
 
 
 @pytest.mark.parametrize(("shape", "levels", "marks"), [((6, 7, 1), 2, False), ((5, 4, 3), 5, True)])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from pixel_checks import random_variables
 from test_contract import ROWS, batch_of, variables_of
 
 from jaxgen import codec
@@ -33,13 +34,6 @@ def noise(model, num, seed=0):
     return np.random.default_rng(seed).integers(0, model.levels, (num, *model.shape)).astype(np.uint8)
 
 
-def perturbed(model, scale=0.3, seed=0):
-    """Random weights everywhere."""
-    leaves, tree = jax.tree.flatten(model.init(jax.random.key(seed), {}))
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    return tree.unflatten([a + scale * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys)])
-
-
 def bits_of(model, variables, image, condition=None):
     """−log2 p of all images, by full passes."""
     nats = jax.jit(model.log_prob)(variables, image, jax.random.key(0), condition)
@@ -50,7 +44,7 @@ def bits_of(model, variables, image, condition=None):
 def made():
     """A small model, its variables, images, and the file made of them."""
     model = PixelCNN(shape=(3, 4, 3), levels=4, layers=1, features=6, head=6)
-    variables, image = perturbed(model), noise(model, 5)
+    variables, image = random_variables(model), noise(model, 5)
     data, _ = codec.compress(model, variables, image, batch=2, about={"run": "mine", "step": 7})
     return model, variables, image, data
 
@@ -93,7 +87,7 @@ def test_images_of_every_model_come_back(name):
 @pytest.mark.parametrize("order", ORDERS)
 def test_images_come_back_in_every_order(order):
     model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head=4, order=order)
-    variables, image = perturbed(model), noise(model, 3)
+    variables, image = random_variables(model), noise(model, 3)
     np.testing.assert_array_equal(
         codec.decompress(model, variables, codec.compress(model, variables, image)[0]).image, image
     )
@@ -102,7 +96,7 @@ def test_images_come_back_in_every_order(order):
 def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
     """The 1,294 training digits, in three batches: within 1 % of the likelihood by full passes, header aside."""
     model = PixelCNN(shape=(8, 8, 1), levels=17, layers=1, features=6, head=6)
-    variables, split = perturbed(model, 0.2), digits().load().train
+    variables, split = random_variables(model, 0.2), digits().load().train
     data, figures = codec.compress(model, variables, split.image)
     evaluated = evaluate(model, variables, split, mesh=make_mesh(jax.devices()[:1]), batch=647)["bits_per_dim"]
     assert figures["count"] == len(split) >= 1000
@@ -115,7 +109,7 @@ def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
 def test_images_that_a_model_draws_cost_their_entropy(bias):
     """A Bernoulli model with p(1) ≈ σ(bias): 1,000 of its own draws, and next to nothing where it is nearly sure."""
     model = PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=4, head=4)
-    variables = perturbed(model, 0.05)
+    variables = random_variables(model, 0.05)
     last = max(variables["params"], key=lambda name: name if name.startswith("head") else "")
     variables["params"][last]["bias"] = jnp.full_like(variables["params"][last]["bias"], bias)
     image = np.asarray(jax.jit(model.sample, static_argnums=2)(variables, jax.random.key(0), 1000))
@@ -139,7 +133,7 @@ def test_a_surprise_costs_no_more_than_24_bits():
 
 def test_bfloat16_comes_back_too():
     model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head=4, dtype="bfloat16")
-    variables, image = perturbed(model), noise(model, 3)
+    variables, image = random_variables(model), noise(model, 3)
     data, figures = codec.compress(model, variables, image)
     np.testing.assert_array_equal(codec.decompress(model, variables, data).image, image)
     assert figures["model_bits_per_dim"] * image.size == pytest.approx(bits_of(model, variables, image), rel=2e-2)
@@ -148,7 +142,7 @@ def test_bfloat16_comes_back_too():
 def test_labels_are_stored_where_they_are_given():
     kind = Classes(300, dropout=0.1)
     model = PixelCNN(shape=(3, 3, 1), levels=2, layers=1, features=4, head=4, condition=kind)
-    variables, image = perturbed(model), noise(model, 5)
+    variables, image = random_variables(model), noise(model, 5)
     label = np.array([-1, 3, 299, 0, 7])
     data, figures = codec.compress(model, variables, image, label, batch=3)
     back = codec.decompress(model, variables, data)

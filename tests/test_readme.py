@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from pixel_checks import random_variables
 from test_contract import ROWS
 
 import jaxgen.models
@@ -146,23 +147,17 @@ def test_table_of_pixel_models_is_what_they_do(name):
     def nats(model, variables, image, condition=None):
         return np.asarray(jax.jit(model.log_prob)(variables, image, jax.random.key(0), condition))
 
-    def random(model):
-        leaves, tree = jax.tree.flatten(model.init(jax.random.key(0), {"image": image, "label": np.zeros(2, np.int32)}))
-        keys = jax.random.split(jax.random.key(1), len(leaves))
-        moved = [leaf + 0.2 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
-        return jax.tree.unflatten(tree, moved)
-
     ticked = {
         column: row[column] == "yes" for column in ("classes", "vectors, maps", "orders", "cached sampling", "codec")
     }
     assert ticked["codec"] == isinstance(plain, core.Incremental)
     assert ticked["cached sampling"] == (type(plain).walker is not PixelModel.walker)
-    variables = random(plain)
+    variables = random_variables(plain)
     turned = dataclasses.replace(plain, order="left-up")
     assert ticked["orders"]
     np.testing.assert_allclose(nats(turned, variables, image), nats(plain, variables, image[:, ::-1, ::-1]), rtol=1e-4)
     labels = dataclasses.replace(plain, condition=Classes(3))
-    variables = random(labels)
+    variables = random_variables(labels)
     one, two = (nats(labels, variables, image, np.full(2, label, np.int32)) for label in (0, 2))
     assert ticked["classes"] == bool((one != two).all())
     for kind, shape in ((Vector(2), (2, 2)), (Map(2), (2, 8, 8, 2))):
@@ -172,7 +167,7 @@ def test_table_of_pixel_models_is_what_they_do(name):
             continue
         given = dataclasses.replace(plain, condition=kind)
         values = rng.normal(size=(2, *shape)).astype(np.float32)
-        one, two = (nats(given, random(given), image, value) for value in values)
+        one, two = (nats(given, random_variables(given), image, value) for value in values)
         assert (one != two).all()
 
 

@@ -58,30 +58,29 @@ class Networks:
         self._of: dict[int, tuple[Model, Callable[[Any], Variables]]] = {}
 
     def __call__(self, model: Model, key: Key[Array, ""]) -> Variables:
+        start, noise = jax.random.split(key)
         if id(model) not in self._of:
-            leaves, tree = jax.tree.flatten(jax.eval_shape(lambda key: random_variables(model, key), key))
+            leaves, tree = jax.tree.flatten(jax.eval_shape(lambda key: _fresh(model, key), start))
             form = tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-            program = self._programs.setdefault(form, jax.jit(lambda key: random_variables(model, key)))
+            program = self._programs.setdefault(form, jax.jit(lambda key: _fresh(model, key)))
             self._of[id(model)] = model, program
-        return self._of[id(model)][1](key)
+        variables = self._of[id(model)][1](start)
+        # By NumPy: a program that draws for every leaf takes seconds to compile.
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(noise)))
+        return {**variables, "params": jax.tree.map(lambda leaf: _noisy(leaf, draw), variables["params"])}
 
 
-def random_variables(model: Model, key: Key[Array, ""]) -> Variables:
-    """Those of `Networks`, not compiled."""
-    start, image, noise = jax.random.split(key, 3)
-    batch = {"image": some_images(model, image, 4), "label": jnp.zeros(4, jnp.int32)}
-    variables = model.init(start, batch)
-    leaves, tree = jax.tree.flatten(variables["params"])
-    noisy = [_noisy(a, k) for a, k in zip(leaves, jax.random.split(noise, len(leaves)))]
-    return {**variables, "params": jax.tree.unflatten(tree, noisy)}
+def _fresh(model: Model, key: Key[Array, ""]) -> Variables:
+    start, image = jax.random.split(key)
+    return model.init(start, {"image": some_images(model, image, 4), "label": jnp.zeros(4, jnp.int32)})
 
 
-def _noisy(leaf: Array, key: Array) -> Array:
+def _noisy(leaf: Array, draw: np.random.Generator) -> Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating) or not leaf.size:
         return leaf
-    spread = jnp.sqrt(jnp.mean(jnp.square(leaf)))
-    scale = jnp.where(spread > 0, spread / 2, min(0.5, math.prod(leaf.shape[:-1]) ** -0.5))
-    return leaf + scale.astype(leaf.dtype) * jax.random.normal(key, leaf.shape, leaf.dtype)
+    spread = float(jnp.sqrt(jnp.mean(jnp.square(leaf))))
+    scale = spread / 2 if spread > 0 else min(0.5, math.prod(leaf.shape[:-1]) ** -0.5)
+    return leaf + jnp.asarray(scale * draw.standard_normal(leaf.shape), leaf.dtype)
 
 
 def some_images(model: Model, key: Key[Array, ""], num: int) -> UInt8[Array, "num h w c"]:
