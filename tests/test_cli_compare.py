@@ -252,8 +252,8 @@ def test_other_recipes_and_versions_are_differences_and_many_of_them_turn_the_ta
     assert {line.split()[0]: line.split()[1:] for line in lines[1:]}["more"] == ["–", "[1]"]
 
 
-@pytest.mark.parametrize("by", ["steps", "seconds"])
-def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by):
+@pytest.mark.parametrize(("by", "field"), [("steps", "step"), ("seconds", "seconds")])
+def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by, field):
     made = []
     monkeypatch.setattr(curves, "save", lambda figure, path: made.append(figure))
     names = ("short", "deep/long", "stopped")
@@ -266,10 +266,7 @@ def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by):
     for kind in ("train", "valid"):
         lines = [line for line in axis.lines if line.get_gid() == kind]
         for name, line in zip(names, lines, strict=True):
-            wanted = [
-                (r[by.removesuffix("s") if by == "steps" else by], r["bits_per_dim"])
-                for r in records(runs / name, kind)
-            ]
+            wanted = [(r[field], r["bits_per_dim"]) for r in records(runs / name, kind)]
             np.testing.assert_allclose(line.get_xydata() * (scale, 1), wanted)
     rings = [line.get_xydata()[0] for line in axis.lines if line.get_gid() == "best"]
     bold, thin = ([line for line in axis.lines if line.get_gid() == kind] for kind in ("valid", "train"))

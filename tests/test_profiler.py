@@ -4,7 +4,6 @@ import gzip
 import inspect
 import io
 import json
-import shutil
 from pathlib import Path
 
 import face_recipes
@@ -125,27 +124,21 @@ def test_a_run_that_fails_leaves_no_trace_running(traced, monkeypatch, tmp_path)
     report.close()
 
 
-def test_a_run_is_traced_for_tensorboard_and_perfetto_and_is_the_same_run(tmp_path, monkeypatch, capsys):
+def test_a_run_is_traced_for_tensorboard_and_perfetto(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     face_recipes.write(tmp_path)
-    code, out, err = said(capsys, "train", "tiny", "--steps", 8, "--run", "traced runs", "--profile", 3, "--json")
+    knobs = ("--steps", 8, "--every", 8, "--run", "a run")
+    code, _, err = said(capsys, "train", "tiny", *knobs, "--profile", 3)
     assert code == 0
     (line,) = (line for line in err.splitlines() if line.startswith("traced"))
-    assert line.startswith("traced 3 steps: see `tensorboard --logdir 'traced runs/profile'`")
+    assert line.startswith("traced 3 steps: see `tensorboard --logdir 'a run/profile'`")
     path = Path(line.split("open ")[1].split(" at ")[0])
-    assert path.parent.parent == Path("traced runs/profile/plugins/profile")  # where TensorBoard looks
+    assert path.parent.parent == Path("a run/profile/plugins/profile")  # where TensorBoard looks
     assert [p.stat().st_size > 1000 for p in path.parent.glob("*.xplane.pb")] == [True]
     events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     marks = [event["args"]["step_num"] for event in events if event.get("name") == "train"]
     assert sorted(int(mark) for mark in marks) == [2, 3, 4]
-    assert any("XLA" in str(event) or "Execut" in str(event) for event in events)
-    metrics = json.loads(out)["metrics"]
-    shutil.rmtree("traced runs")
-    assert (
-        json.loads(said(capsys, "train", "tiny", "--steps", 8, "--run", "traced runs", "--json")[1])["metrics"]
-        == metrics
-    )
-    assert not Path("traced runs/profile").exists()
+    assert any("Execut" in event.get("name", "") for event in events)
 
 
 @pytest.mark.parametrize("steps", [0, -3])
