@@ -36,7 +36,13 @@ def state_of(folder, step=None):
     """All that a run's checkpoint holds, the last one's by default."""
     with Checkpoints(Path(folder) / "checkpoints", write=False) as checkpoints:
         step = checkpoints.latest if step is None else step
-    return ocp.load_checkpointables(Path(folder).absolute() / "checkpoints" / str(step), {"state": None})["state"]
+    home = Path(folder).absolute() / "checkpoints" / str(step)
+    where = replicated(make_mesh())
+    target = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+        ocp.checkpointables_metadata(home).metadata["state"],
+    )
+    return ocp.load_checkpointables(home, {"state": target})["state"]
 
 
 def stopped_after(steps, capsys, *args):
