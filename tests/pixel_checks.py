@@ -18,7 +18,7 @@ def random_variables(model, seed=0, scale=0.3):
     def one(path, leaf):
         name = jax.tree_util.keystr(path[-1:], simple=True)
         weights = name not in ("bias", "h0", "c0", "scale")
-        spread = np.hypot(scale, 0.4) if weights else scale  # of small nets' kernels about 0.4 at the start
+        spread = np.hypot(scale, 0.25) if weights else scale  # about as small nets' kernels start
         return jnp.asarray((name == "scale") + spread * draw.standard_normal(leaf.shape), leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(one, _shapes(model))

@@ -79,7 +79,7 @@ def test_the_same_command_resumes_and_a_complete_run_is_not_repeated(capsys):
         patch.setattr("jaxgen.cli.train._Interrupts.__call__", _after(2))
         code, out, err = said(capsys, *args)
         assert (code, out) == (130, "")
-        assert "stopped and saved at step 2; the same command resumes" in err
+        assert "stopped and saved at step 2 in parts; the same command resumes" in err
     code, out, err = said(capsys, *args)
     assert code == 0
     assert "resuming at step 2 of 4" in err

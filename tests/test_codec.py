@@ -96,7 +96,7 @@ def test_images_come_back_in_every_order(order):
 def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
     """The 1,294 training digits, in three batches: within 1 % of the likelihood by full passes, header aside."""
     model = PixelCNN(shape=(8, 8, 1), levels=17, layers=1, features=6, head=6)
-    variables, split = random_variables(model, 0.2), digits().load().train
+    variables, split = random_variables(model, scale=0.2), digits().load().train
     data, figures = codec.compress(model, variables, split.image)
     evaluated = evaluate(model, variables, split, mesh=make_mesh(jax.devices()[:1]), batch=647)["bits_per_dim"]
     assert figures["count"] == len(split) >= 1000
@@ -109,7 +109,7 @@ def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
 def test_images_that_a_model_draws_cost_their_entropy(bias):
     """A Bernoulli model with p(1) ≈ σ(bias): 1,000 of its own draws, and next to nothing where it is nearly sure."""
     model = PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=4, head=4)
-    variables = random_variables(model, 0.05)
+    variables = random_variables(model, scale=0.05)
     last = max(variables["params"], key=lambda name: name if name.startswith("head") else "")
     variables["params"][last]["bias"] = jnp.full_like(variables["params"][last]["bias"], bias)
     image = np.asarray(jax.jit(model.sample, static_argnums=2)(variables, jax.random.key(0), 1000))
