@@ -73,4 +73,4 @@ def test_memory_does_not_grow(tmp_path, steps, saves, capsys):
     with capsys.disabled():
         sys.stdout.write(f"\nMB after each tenth of {steps:,} steps: {found}\n" if steps > 2000 else "")
     assert len(found) == 10
-    assert found[-1] - found[0] < 8, found
+    assert found[-1] - found[1] < 8, found  # the first save, and what is made with it, falls in the first two

@@ -324,7 +324,7 @@ def test_bad_steps_are_skipped_on_request_and_change_nothing(chunk, parallel):
         rows = [e[2] for e in log.events if e[0] == "progress"]
         assert sum(metrics["skipped"] for metrics in rows) == 3
         assert all(("loss" in metrics) == (metrics["skipped"] == 0) for metrics in rows)
-    assert_equal(fit(skipping, data).state, fit(knobs, data).state)
+    assert_close(fit(skipping, data).state, fit(knobs, data).state, 1e-5)  # other programs, and Adam
 
 
 def test_a_run_that_skips_every_step_gives_up():
