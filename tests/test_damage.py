@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import json
 import shutil
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -139,6 +141,19 @@ def test_who_goes_on_is_told_what_to_remove(saved, tmp_path, damage, capfd):
     with pytest.raises(UsageError, match=f"There is no other; remove {folder / '1'} to start over"):
         resumed()
     assert capfd.readouterr().err == ""
+
+
+def test_reads_that_end_after_the_damage_was_said_are_kept_quiet(saved, tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", heard.append)
+    folder = copied(saved, tmp_path)
+    shutil.rmtree(folder / "2" / "state")
+    for _ in range(2):
+        with Checkpoints(folder, best=BEST, write=False) as checkpoints, pytest.raises(UsageError, match="is damaged"):
+            checkpoints.restore(state())
+        for text in ("Event loop is closed", "anything else"):
+            sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError(text)))
+    assert [str(unraisable.exc_value) for unraisable in heard] == ["anything else"] * 2
 
 
 def test_a_checkpoint_of_old_has_no_digests_and_is_read(tmp_path):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO)
 """What a disk says when it is full, broken or not ours to write."""
@@ -52,15 +54,25 @@ def chain(error: BaseException | None) -> list[BaseException]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what Orbax logs, and what the reads that it leaves behind still say, while it raises an error as well."""
+    """Without what Orbax logs, and what the reads that it leaves behind still say, while it raises an error as well.
+
+    Some of them end in threads of their own a while after that, and find the event loop closed to which they report:
+    that is kept quiet for good.
+    """
     logger, hook = logging.getLogger("absl"), sys.unraisablehook
     logger.addFilter(_not_orbax)
     sys.unraisablehook = lambda unraisable: None
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        known = getattr(hook, "func", None) is _unless_straggler
+        sys.unraisablehook = hook if known else functools.partial(_unless_straggler, hook)
         logger.removeFilter(_not_orbax)
+
+
+def _unless_straggler(hook: Callable[[Any], Any], unraisable: Any) -> None:
+    if not isinstance(unraisable.exc_value, RuntimeError) or str(unraisable.exc_value) != "Event loop is closed":
+        hook(unraisable)
 
 
 def raised_anyway(record: logging.LogRecord) -> bool:
