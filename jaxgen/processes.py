@@ -15,16 +15,12 @@ import numpy as np
 
 from jaxgen.core import UsageError
 
-HEARTBEAT = 100
-"""Seconds without a sign of life after which a process counts as dead."""
 
+def join(coordinator: str | None, count: int | None, number: int | None, *, heartbeat: int) -> None:
+    """Meet the other processes, before anything else asks for a device; one that gives no sign of life for `heartbeat`
+    seconds counts as dead.
 
-def join(
-    coordinator: str | None = None, count: int | None = None, number: int | None = None, heartbeat: int = HEARTBEAT
-) -> None:
-    """Meet the other processes, before anything else asks for a device.
-
-    Without arguments the cluster is recognised (SLURM, TPU pods, Kubernetes, Open MPI); otherwise process `number` of
+    Where all is None the cluster is recognised (SLURM, TPU pods, Kubernetes, Open MPI); otherwise process `number` of
     `count` meets the others at `coordinator`, "host:port" of process 0. Raises `UsageError` where there is no such
     cluster, an argument is missing, or the others do not come.
     """

@@ -43,8 +43,8 @@ class Recipe:
     accumulate               pieces in which a batch is taken, one after another: less memory, same gradient (a
                              model that draws, draws otherwise). For losses that are means over independent examples;
                              None: 1, but on a CPU pieces of the size that a separable objective asks for
-    on_nan                   a loss or gradient that is not finite stops the run ("stop"), or its step changes
-                             nothing ("skip"), is counted by the metric "skipped", and the run goes on
+    on_nan                   a loss or gradient that is not finite stops the run ("stop"), or its step moves
+                             no parameter ("skip"), is counted by the metric "skipped", and the run goes on
     evaluate_every, save_every, keep   steps between evaluations, between checkpoints, how many of the latest stay
     patience                 evaluations without a better validation before the run ends, None: never
     samples, eval_batch      images drawn at each evaluation, images per batch there (None: as in training)

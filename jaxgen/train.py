@@ -304,13 +304,13 @@ class _Fit:
 
     def _count_skipped(self, step: int, rows: np.ndarray) -> None:
         """Raises `Diverged` where an objective has had nothing but bad steps for a while: such a run learns nothing."""
-        prefix = [f"{o.name}/" for o in self.programs.recipe.model.objectives()] if len(self.skipped) > 1 else [""]
-        for i, name in enumerate(prefix):
-            acted = rows[:, self.programs.names.index(name + "skipped")]
+        for i, objective in enumerate(objectives := self.recipe.model.objectives()):
+            name = f"{objective.name}/skipped" if len(objectives) > 1 else "skipped"
+            acted = rows[:, self.programs.names.index(name)]
             for bad in acted[~np.isnan(acted)]:
                 self.skipped[i] = self.skipped[i] + 1 if bad else 0
             if self.skipped[i] >= MOST_SKIPPED:
-                raise Diverged(step - 1, self.recipe.model.objectives()[i].name, skipped=self.skipped[i])
+                raise Diverged(step - 1, objective.name, skipped=self.skipped[i])
 
     def _between(self, state: TrainState, step: int, stopped: bool) -> None:
         """What is due between two dispatches: evaluation, samples, a checkpoint."""
@@ -368,15 +368,15 @@ class _Fit:
         """Read the test split, once, with the best parameters."""
         if self.dataset.test is None or not isinstance(self.recipe.model, Density):
             return
-        variables, step = whole(self.mesh, averaged(state)), int(state.step)
+        variables, step = averaged(state), int(state.step)
         if self.best_step is not None and self.best_step != step:
             step = self.best_step
             if self.checkpoints is not None:
                 self.checkpoints.wait()
-                variables = whole(self.mesh, averaged(self.checkpoints.restore(state, step)))
+                variables = averaged(self.checkpoints.restore(state, step))
             else:
                 variables = jax.device_put(self.best_variables, replicated(self.mesh))
-        self._score(variables, "test", step)
+        self._score(whole(self.mesh, variables), "test", step)
 
 
 def example(dataset: Dataset, count: int) -> Batch:

@@ -1,7 +1,7 @@
-"""Runs in one of several processes: `python pair_run.py FOLDER OUT PORT COUNT STEPS STOP_AT MODELS NUMBER`.
+"""Runs in one of several processes: `python pair_run.py FOLDER OUT PORT COUNT STEPS ASKED MODELS NUMBER`.
 
-Each model trains in its own run under FOLDER, up to STEPS, or leaves off behind STOP_AT; then the first process writes
-OUT-model.npz: all of the state, the figures of the evaluation, and images drawn from it.
+Each model trains in its own run under FOLDER, up to STEPS, or is asked to stop at its dispatch ASKED; then the first
+process writes OUT-model.npz: all of the state, the figures of the evaluation, and images drawn from it.
 """
 
 import sys
@@ -14,9 +14,9 @@ import numpy as np
 from jaxgen import processes
 
 if __name__ == "__main__":
-    folder, out, port, count, steps, stop_at = sys.argv[1:7]
+    folder, out, port, count, steps, asked = sys.argv[1:7]
     if int(count) > 1:
-        processes.join(f"localhost:{port}", int(count), int(sys.argv[8]))
+        processes.join(f"localhost:{port}", int(count), int(sys.argv[8]), heartbeat=60)
 
 import optax
 from engine_models import dataset, jitter, recipe
@@ -51,7 +51,7 @@ def plain(state):
     return {jax.tree_util.keystr(path): np.asarray(data(leaf)) for path, leaf in leaves}
 
 
-def run(name, folder, steps, stop_at):
+def run(name, folder, steps, asked):
     data = dataset(shape=SHAPE, transform=jitter if name == "gan" else None)
     every = {"evaluate_every": 10**6, "save_every": 10**6, "parallel": "fsdp" if name == "spread" else "jit"}
     knobs = recipe(model(name), data, steps=steps, **KNOBS, **every)
@@ -59,7 +59,7 @@ def run(name, folder, steps, stop_at):
 
     def stop():
         done.append(1)
-        return len(done) == stop_at
+        return len(done) == asked
 
     budget = 0 if name == "gan" else None  # its data are streamed
     outcome = fit(knobs, data, Path(folder) / name, reporter=report, stop=stop, budget=budget)
@@ -69,6 +69,6 @@ def run(name, folder, steps, stop_at):
 
 if __name__ == "__main__":
     for name in sys.argv[7].split(","):
-        found = run(name, folder, int(steps), int(stop_at))
+        found = run(name, folder, int(steps), int(asked))
         if processes.first():
             np.savez(f"{out}-{name}.npz", **found)

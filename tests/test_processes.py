@@ -43,10 +43,11 @@ def figures(found):
     return {name: value for name, value in found.items() if name != "images"}
 
 
-def layout(folder, count, devices, steps, models, stop_at=0):
-    """Runs of `models` in `folder` by `count` processes of `devices` devices each; what the first one wrote."""
+def layout(folder, count, devices, steps, models, asked=0):
+    """Runs of `models` in `folder` by `count` processes of `devices` devices each, asked to stop at their so manieth
+    dispatch (0: never); what the first one wrote."""
     out, port = folder / f"{count}x{devices}-{steps}", free_port()
-    words = [PAIR, folder, out, port, count, steps, stop_at, ",".join(models)]
+    words = [PAIR, folder, out, port, count, steps, asked, ",".join(models)]
     codes, said = finish(*(start(*words, number, devices=devices) for number in range(count)))
     assert codes == [0] * count, said[-1][1] + said[0][1]
     return {name: dict(np.load(f"{out}-{name}.npz")) for name in models}
@@ -80,10 +81,10 @@ def test_two_processes_of_two_devices_equal_one_of_one(tmp_path, alone):
 
 
 def test_a_run_moves_between_layouts(tmp_path, alone):
-    """Saved by 2×2 at step 4, taken on by 1×1 to 7, by 1×8 to 10: where the run on one device arrives."""
-    layout(tmp_path, 2, 2, 10, MODELS, stop_at=4)
-    layout(tmp_path, 1, 1, 10, MODELS, stop_at=7)
-    found = layout(tmp_path, 1, 8, 10, MODELS)
+    """Saved by 2×2 at step 5, taken on by 1×1 to 7, by 1×8 to 10: where the run on one device arrives."""
+    for count, devices, asked, reached in ((2, 2, 4, 5), (1, 1, 2, 7), (1, 8, 0, 10)):
+        found = layout(tmp_path, count, devices, 10, MODELS, asked)
+        assert {int(found[name][".step"]) for name in MODELS} == {reached}
     for name in MODELS:
         state = [{k: v for k, v in found[name].items() if k.startswith(".")} for found in (alone, found)]
         assert_close(*state)
@@ -91,17 +92,8 @@ def test_a_run_moves_between_layouts(tmp_path, alone):
 
 def command(folder, number, port, *knobs):
     net = ["--layers", 1, "--features", 8, "--batch", 16, "--samples", 4]
-    pair = [
-        "--coordinator",
-        f"localhost:{port}",
-        "--num-processes",
-        2,
-        "--process-id",
-        number,
-        "--heartbeat",
-        HEARTBEAT,
-    ]
-    return start("-m", "jaxgen", "train", "digits", "--run", folder, *net, *pair, *knobs)
+    place = ["--coordinator", f"localhost:{port}", "--num-processes", 2, "--process-id", number]
+    return start("-m", "jaxgen", "train", "digits", "--run", folder, *net, *place, "--heartbeat", HEARTBEAT, *knobs)
 
 
 def pair(folder, *knobs):

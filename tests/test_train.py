@@ -9,12 +9,12 @@ import optax
 import pytest
 from engine_models import LEVELS, SHAPE, Duel, Noisy, Table, dataset, jitter, recipe
 
-from jaxgen.core import Aux, Objective, UsageError
+from jaxgen.core import Objective, UsageError
 from jaxgen.data.feed import make_feed
 from jaxgen.dispatch import Programs, convolves, pieces
 from jaxgen.mesh import make_mesh
 from jaxgen.step import named
-from jaxgen.train import Diverged, Reporter, averaged, fit, init_state, make_step
+from jaxgen.train import Reporter, averaged, fit, init_state, make_step
 
 ONE = make_mesh(jax.devices()[:1])
 EIGHT = make_mesh()
@@ -127,6 +127,16 @@ def test_accumulation_over_the_mesh_equals_one_device():
     data = dataset(transform=jitter)
     exact = recipe(Table(), data, accumulate=2)
     assert_close(fit(exact, data).state, fit(dataclasses.replace(exact, accumulate=1), data).state)
+
+
+def test_a_mean_over_independent_examples_may_be_taken_in_pieces_though_it_is_not_called_separable():
+    class Independent(Table):
+        def objectives(self):
+            return (Objective("likelihood", self.loss, ("table",), independent=True),)
+
+    data = dataset()
+    whole, pieces = (fit(recipe(Independent(), data, accumulate=n), data) for n in (1, 2))
+    assert_close(whole.state, pieces.state)
 
 
 def test_pieces_that_fit_the_cache_are_chosen_on_a_cpu_only_where_that_changes_nothing():
@@ -275,79 +285,6 @@ def test_metrics_of_a_chunk_are_means_over_the_steps_that_acted():
     for name in whole:
         assert whole[name] == pytest.approx(np.mean([m[name] for m in each if name in m]), rel=1e-5)
     assert [("critic/loss" in m) for m in each] == [True, False] * 4
-
-
-@pytest.mark.parametrize("chunk", [None, 4])
-def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, chunk):
-    data = dataset()
-    model = Table(explode_at=2.7)
-    knobs = recipe(model, data, steps=200, save_every=4, chunk=chunk, optimizer=optax.sgd(2.0), keep=100)
-    log = Log()
-    with pytest.raises(Diverged, match="'likelihood' gave a loss or gradient that is not finite at step") as caught:
-        fit(knobs, data, tmp_path, reporter=log)
-    step = caught.value.step
-    assert caught.value.objective == "likelihood"
-    assert step > 4
-    assert max(log.of("saved")) == step // 4 * 4
-    # The step is the first bad one: a run that ends there is finite, one more step is not.
-    good = fit(dataclasses.replace(knobs, steps=step), data)
-    assert np.isfinite(good.state.variables["params"]["table"]).all()
-    with pytest.raises(Diverged):
-        fit(dataclasses.replace(knobs, steps=step + 1), data)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Bad(Table):
-    """A loss that is not finite where a batch holds the example marked by the label 9."""
-
-    def loss(self, variables, batch, key):
-        value, aux = super().loss(variables, batch, key)
-        return jnp.where((batch["label"] == 9).any(), jnp.nan, value), aux
-
-
-@pytest.mark.parametrize(("chunk", "parallel"), [(None, "jit"), (7, "jit"), (None, "pmap")])
-def test_bad_steps_are_skipped_on_request_and_change_nothing(chunk, parallel):
-    data = dataset()
-    label = data.train.label.copy()
-    label[5] = 9
-    bad = dataclasses.replace(data, train=dataclasses.replace(data.train, label=label))
-    knobs = recipe(Bad(), bad, steps=18, optimizer=optax.adam(1e-2), ema=0.9, chunk=chunk, parallel=parallel)
-    with pytest.raises(Diverged, match="not finite at step"):
-        fit(knobs, bad)
-    log, skipping = Log(), dataclasses.replace(knobs, on_nan="skip")
-    outcome = fit(skipping, bad, reporter=log)
-    assert outcome.step == 18
-    # Once in each epoch of six steps the example comes by; the optimiser does not count those steps either.
-    assert int(outcome.state.opt_states[0][0].count) == 15
-    assert np.isfinite(jax.tree.leaves(outcome.state.variables["params"])[0]).all()
-    if chunk is None:
-        rows = [e[2] for e in log.events if e[0] == "progress"]
-        assert sum(metrics["skipped"] for metrics in rows) == 3
-        assert all(("loss" in metrics) == (metrics["skipped"] == 0) for metrics in rows)
-    assert_close(fit(skipping, data).state, fit(knobs, data).state, 1e-5)  # other programs, and Adam
-
-
-def test_a_run_that_skips_every_step_gives_up():
-    data = dataset()
-    bad = dataclasses.replace(data, train=dataclasses.replace(data.train, label=np.full(96, 9, np.int32)))
-    with pytest.raises(Diverged, match="not finite at step 99, the 100th such step in a row") as caught:
-        fit(recipe(Bad(), bad, steps=1000, on_nan="skip"), bad)
-    assert caught.value.step == 99
-
-
-def test_the_fault_names_the_objective_that_failed_first():
-    class Broken(Duel):
-        def objectives(self):
-            def loss(variables, batch, key):
-                return jnp.sum(variables["params"]["generator"]["w"]) * jnp.inf, Aux({})
-
-            critic, generator = super().objectives()
-            return critic, dataclasses.replace(generator, loss=loss)
-
-    data = dataset()
-    with pytest.raises(Diverged) as caught:
-        fit(recipe(Broken(), data), data)
-    assert (caught.value.step, caught.value.objective) == (0, "generator")
 
 
 def test_patience_ends_the_run_and_test_is_read_with_the_best(tmp_path):

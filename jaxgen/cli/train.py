@@ -69,7 +69,8 @@ def train(args: Sequence[str]) -> int:
     mesh.prepare_cpu(made.batch // (options.num_processes or 1))
     if options.distributed or (options.coordinator, options.num_processes, options.process_id) != ("", None, None):
         _speak_apart()
-        processes.join(options.coordinator or None, options.num_processes, options.process_id, options.heartbeat)
+        where = options.coordinator or None
+        processes.join(where, options.num_processes, options.process_id, heartbeat=options.heartbeat)
     dataset = processes.together(made.data.load)
     devices = mesh.make_mesh()
     check(made, dataset, devices)
