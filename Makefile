@@ -1,5 +1,5 @@
 # make demo: environment, installation and a first trained model.  make test: the whole suite.
-# make soak: minutes of kills and of memory, of which the suite has seconds.
+# make soak: minutes of kills, of memory and of proofs of every recipe, of which the suite has seconds.
 # PYTHON picks the interpreter (3.11 or newer), VENV the folder of the environment.
 PYTHON ?= python3
 VENV ?= .venv

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from pixel_checks import random_variables
 
 from jaxgen.models import DiagonalBiLSTM, PixelCNN
 from jaxgen.optimizers import muon
@@ -12,14 +13,14 @@ from jaxgen.optimizers import muon
 
 def update(model):
     """The first update for a random gradient, by path."""
-    params = model.init(jax.random.key(0), {})["params"]
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    gradient = jax.tree.unflatten(tree, [jax.random.normal(k, a.shape) for k, a in zip(keys, leaves)])
-    optimizer = muon(1e-2, 1e-3)
-    moves = optimizer.update(gradient, optimizer.init(params), params)[0]
-    adam = optax.nadam(1e-3)
-    by_adam = adam.update(gradient, adam.init(params), params)[0]
+    params, draw = random_variables(model)["params"], np.random.default_rng(1)
+    gradient = jax.tree.map(lambda a: jnp.asarray(draw.standard_normal(a.shape), a.dtype), params)
+
+    @jax.jit
+    def first(gradient, params):
+        return [o.update(gradient, o.init(params), params)[0] for o in (muon(1e-2, 1e-3), optax.nadam(1e-3))]
+
+    moves, by_adam = first(gradient, params)
     flat = jax.tree_util.tree_leaves_with_path(moves)
     return {
         jax.tree_util.keystr(p, simple=True, separator="/"): (m, a) for (p, m), a in zip(flat, jax.tree.leaves(by_adam))
@@ -55,14 +56,19 @@ def test_kernels_become_orthogonal_and_the_rest_is_adams(kind):
 
 def test_it_lowers_a_loss():
     model = PixelCNN(shape=(6, 6, 1), levels=2, layers=1, features=4, head=4)
-    variables, optimizer = model.init(jax.random.key(0), {}), muon(1e-2)
+    variables, optimizer = jax.jit(model.init)(jax.random.key(0), {}), muon(1e-2)
     batch = {"image": jnp.asarray(np.tri(6, dtype=np.uint8)[None, ..., None].repeat(4, 0))}
     (objective,) = model.objectives()
-    gradient = jax.jit(jax.value_and_grad(lambda v: objective.loss(v, batch, jax.random.key(0))[0]))
-    state, losses = optimizer.init(variables["params"]), []
+
+    @jax.jit
+    def step(params, state):
+        loss, grads = jax.value_and_grad(lambda p: objective.loss({"params": p}, batch, jax.random.key(0))[0])(params)
+        moves, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, moves), state, loss
+
+    params, losses = variables["params"], []
+    state = optimizer.init(params)
     for _ in range(40):
-        loss, grads = gradient(variables)
-        moves, state = optimizer.update(grads["params"], state, variables["params"])
-        variables = {"params": optax.apply_updates(variables["params"], moves)}
+        params, state, loss = step(params, state)
         losses.append(float(loss))
     assert losses[-1] < 0.6 * losses[0]

@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxgen.recipe import find
+from jaxgen.run import claimed, open_folder
+
 ROOT = Path(__file__).parent.parent
 PAIR = Path(__file__).parent / "pair_run.py"
 HEARTBEAT = 10
@@ -82,10 +85,11 @@ def test_two_processes_of_two_devices_equal_one_of_one(tmp_path, alone):
 
 def test_a_run_moves_between_layouts(tmp_path, alone):
     """Saved by 2×2 at step 5, taken on by 1×1 to 7, by 1×8 to 10: where the run on one device arrives."""
+    moved = ("gan", "spread")
     for count, devices, asked, reached in ((2, 2, 4, 5), (1, 1, 2, 7), (1, 8, 0, 10)):
-        found = layout(tmp_path, count, devices, 10, MODELS, asked)
-        assert {int(found[name][".step"]) for name in MODELS} == {reached}
-    for name in MODELS:
+        found = layout(tmp_path, count, devices, 10, moved, asked)
+        assert {int(found[name][".step"]) for name in moved} == {reached}
+    for name in moved:
         state = [{k: v for k, v in found[name].items() if k.startswith(".")} for found in (alone, found)]
         assert_close(*state)
 
@@ -157,12 +161,9 @@ def test_a_signal_to_one_stops_all_and_a_death_ends_all_and_the_run_goes_on(tmp_
 
 def test_one_process_refuses_for_all(tmp_path):
     """The folder's lock belongs to another run: all say so, and none waits."""
-    from jaxgen.run import claimed
-
-    folder = tmp_path / "run"
-    codes, said = finish(*pair(folder, *SHORT))
-    assert codes == [0, 0], said
-    (folder / "result.json").unlink()
+    folder, file = tmp_path / "run", find("digits")
+    knobs = {"layers": 1, "features": 8, "batch": 16, "samples": 4, "steps": 40, "evaluate_every": 20}
+    open_folder(folder, file, file.settings(knobs), {})
     with claimed(folder):
         codes, said = finish(*pair(folder, *SHORT))
     assert codes == [2, 2], said

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -47,7 +48,19 @@ def report_of(model):
     return jaxgen.verify(model)
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
+def by_model():
+    """All recipes, of each model the one of the smallest images first; the others take minutes: `make soak`."""
+    made = {file.name: build(file, file.smoke).model for file in RECIPES}
+    seen, found = set(), []
+    for file in sorted(RECIPES, key=lambda file: math.prod(made[file.name].shape)):
+        kind = type(made[file.name])
+        marks = [pytest.mark.soak] if kind in seen and issubclass(kind, Density) else []
+        found.append(pytest.param(file, id=file.name, marks=marks))
+        seen.add(kind)
+    return found
+
+
+@pytest.mark.parametrize("file", by_model())
 def test_every_recipe_with_exact_likelihood_passes(file):
     """With its SMOKE knobs, on 10×10 images of three levels at most: what differs in size alone is one model."""
     model = build(file, file.smoke).model

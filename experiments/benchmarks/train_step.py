@@ -7,8 +7,11 @@ Ours runs through the engine (`jaxgen.train.fit`, `jaxgen.evaluate`) as the comm
 and once as a plain library call on one device; the peers (`peers.py`, which the tests hold against our models) run
 eagerly with RMSprop in the quicker of the two memory layouts. All live in processes of their own, which stay warm and
 measure in turn while the others sleep; both sides may use every core. Rows give medians over the samples, wall and
-CPU time per step. A ratio is PyTorch's time over ours. The last table is the engine's step against a bare jitted
-loss-gradient-update of the same model, in one process, in turn. Only a quiet machine gives figures worth keeping.
+CPU time per step. A ratio is PyTorch's time over ours. The share is useful arithmetic (live taps, real pixels; a
+training step counts three passes) over time, of the best rate of a large matrix product on all cores in the same run:
+where PyTorch has a share of s, no ratio above 1/s is possible. The last table is the engine's step against a bare
+jitted loss-gradient-update of the same model, in one process, in turn. Only a quiet machine gives figures worth
+keeping.
 """
 
 from __future__ import annotations
@@ -43,21 +46,42 @@ class Case:
     layers: int
     features: int
     batch: int
-    asked: float
+    asked: float | None
+    share: str = ""
     layer: bool = False
     forward: bool = False
     plain: bool = False
 
+    def flops(self) -> float:
+        """Useful arithmetic of a step: products and convolutions, live taps and real pixels alone."""
+        h, made = self.features, model(self)
+        macs = {
+            "PixelCNN": 2 * h * h + 5 * h * h,
+            "RowLSTM": 2 * 2 * h * 4 * h + 3 * h * 4 * h,
+            "DiagonalBiLSTM": 2 * (2 * h * 4 * h + 2 * h * 4 * h),
+            "GatedPixelCNN": 6 * h * 2 * h + 2 * h * 2 * h + 2 * h * 2 * h,
+        }[self.kind]
+        if self.layer:
+            first, rest = 0, macs
+        elif self.kind == "GatedPixelCNN":
+            first, rest = (21 + 3) * h, self.layers * (macs + h * 2 * h) + h * made.head + made.head
+        else:
+            mended = 25 if getattr(made, "mend", False) else 0
+            first, rest = (24 + mended) * 2 * h, self.layers * (macs + h * 4 * h) + 2 * h * made.head + made.head
+        # Nobody wants the gradient of the image.
+        return 2.0 * self.batch * 28 * 28 * (first + rest if self.forward else 2 * first + 3 * rest)
+
 
 CASES = (
-    Case("PixelCNN 15×64, train, b16", "PixelCNN", 15, 64, 16, 1.25),
+    Case("PixelCNN 15×64, train, b16", "PixelCNN", 15, 64, 16, 1.25, "55 %"),
     Case("PixelCNN 15×64, train, b64", "PixelCNN", 15, 64, 64, 1.4),
     Case("PixelCNN 15×64, train, b16, plain library call", "PixelCNN", 15, 64, 16, 1.0, plain=True),
-    Case("PixelCNN 15×64, forward, b16", "PixelCNN", 15, 64, 16, 1.7, forward=True),
-    Case("Row LSTM layer h=64, train, b16", "RowLSTM", 1, 64, 16, 1.8, layer=True),
+    Case("PixelCNN 15×64, forward, b16", "PixelCNN", 15, 64, 16, 1.7, "75 %", forward=True),
+    Case("Row LSTM layer h=64, train, b16", "RowLSTM", 1, 64, 16, 1.8, "45 %", layer=True),
     Case("Row LSTM 8×64, train, b16", "RowLSTM", 8, 64, 16, 1.3),
-    Case("Diagonal BiLSTM layer h=64, train, b16", "DiagonalBiLSTM", 1, 64, 16, 5.0, layer=True),
+    Case("Diagonal BiLSTM layer h=64, train, b16", "DiagonalBiLSTM", 1, 64, 16, 5.0, "37 %", layer=True),
     Case("Diagonal BiLSTM 7×16, train, b16", "DiagonalBiLSTM", 7, 16, 16, 3.8),
+    Case("Gated PixelCNN 15×64, train, b16", "GatedPixelCNN", 15, 64, 16, None),
 )
 OVERHEAD = ("PixelCNN 15×64, train, b16", "Diagonal BiLSTM 7×16, train, b16")
 
@@ -78,16 +102,20 @@ def main() -> None:
         parser.error(f"no case contains {options.only!r}: {', '.join(case.name for case in CASES)}")
     workers = {name: Worker(name) for name in ("jaxgen", "plain", "torch")}
     found: dict[str, Any] = {"machine": machine(), "cases": {}, "overhead": {}}
-    say(f"{found['machine']}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout |")
-    say("|---|---|---|---|---|---|---|")
+    say(f"{found['machine']}\n")
+    say("| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout | share | asked | PyTorch's |")
+    say("|---|---|---|---|---|---|---|---|---|---|")
     for case in cases:
         sides = {"ours": workers["plain" if case.plain else "jaxgen"], "torch": workers["torch"]}
         samples = interleave(sides, case, options)
         found["cases"][case.name] = samples
         (ours, ours_cpu), (torch, torch_cpu) = median(samples["ours"]), median(samples["torch"])
+        peak = max(samples["peak"])
+        share, theirs = (100 * case.flops() / seconds / peak for seconds in (ours, torch))
         say(
-            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:.2f} "
-            f"(CPU {1e3 * ours_cpu:.2f}) | {1e3 * torch:.2f} (CPU {1e3 * torch_cpu:.2f}) | {samples['layout']} |"
+            f"| {case.name} | {case.asked or '–'} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:.2f} "
+            f"(CPU {1e3 * ours_cpu:.2f}) | {1e3 * torch:.2f} (CPU {1e3 * torch_cpu:.2f}) | {samples['layout']} | "
+            f"{share:.0f} % of {peak / 1e9:.0f} GF/s | {case.share or '–'} | {theirs:.0f} % |"
         )
     chosen = [case for case in cases if case.name in OVERHEAD]
     if chosen:
@@ -106,7 +134,7 @@ def main() -> None:
 
 def interleave(sides: dict[str, Worker], case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds per step, (wall, CPU), of each side, `samples` times in turn."""
-    found: dict[str, Any] = {name: [] for name in sides}
+    found: dict[str, Any] = {name: [] for name in (*sides, "peak")}
     steps = {}
     for name, worker in sides.items():
         ready = worker.ask(do="prepare", case=case.name, bare=name == "bare")
@@ -119,6 +147,9 @@ def interleave(sides: dict[str, Worker], case: Case, options: argparse.Namespace
             time.sleep(SETTLE)
             sample = worker.ask(do="measure", steps=steps[name], bare=name == "bare")
             found[name].append((sample["wall"], sample["cpu"]))
+        if "torch" in sides:
+            time.sleep(SETTLE)
+            found["peak"].append(sides["ours"].ask(do="peak")["flops"])
     for worker in set(sides.values()):
         worker.ask(do="end")
     return found
@@ -188,6 +219,10 @@ def work(name: str) -> None:
         elif question["do"] == "measure":
             wall, cpu = sides[question["bare"]].measure(question["steps"])
             answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
+        elif question["do"] == "peak":
+            from jaxgen.bench import matmul_peak
+
+            answer = {"flops": matmul_peak()}
         else:
             while sides:
                 sides.popitem()[1].end()
@@ -217,6 +252,7 @@ def torch_side(case: Case) -> Loop:
     """The peer's loop, in the quicker of PyTorch's two layouts."""
     import numpy as np
     import peers
+    import peers_gated
     import torch
 
     torch.set_num_threads(cores())
@@ -225,7 +261,8 @@ def torch_side(case: Case) -> Loop:
         torch.manual_seed(0)
         form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
         images = torch.from_numpy(pictures(case).transpose(0, 3, 1, 2).copy())
-        net = peers.LayerPeer(case.kind, case.features) if case.layer else peers.peer(model(case))
+        peer = peers_gated.peer if case.kind == "GatedPixelCNN" else peers.peer
+        net = peers.LayerPeer(case.kind, case.features) if case.layer else peer(model(case))
         net = net.to(memory_format=form)
         optimizer = torch.optim.RMSprop(net.parameters(), 1e-4, alpha=0.9, foreach=True)
         draw = np.random.default_rng(0)
