@@ -209,7 +209,10 @@ def _short(value: Any) -> str:
 
 
 class _Speed:
-    """Steps per second over about the last half minute, without compilation, evaluation, sampling and saving."""
+    """Steps per second over about the last half minute, without compilation, evaluation, sampling and saving.
+
+    Quick steps share a lap of a tenth of a second, so that few laps are remembered.
+    """
 
     def __init__(self) -> None:
         self._laps: collections.deque[tuple[float, int]] = collections.deque()
@@ -222,8 +225,11 @@ class _Speed:
         now = time.perf_counter()
         lap, self._before = (now - self._before, steps), now
         if not self._paused:
-            self._laps.append(lap)
             self._add(lap, 1)
+            if self._laps and self._laps[-1][0] < 0.1:
+                last = self._laps.pop()
+                lap = last[0] + lap[0], last[1] + lap[1]
+            self._laps.append(lap)
         self._paused = False
         while len(self._laps) > 1 and self._seconds > 30:
             self._add(self._laps.popleft(), -1)

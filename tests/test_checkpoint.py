@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import jax
@@ -50,6 +51,21 @@ def test_restored_equals_saved_on_another_number_of_devices(tmp_path):
         assert same(back, saved)
         assert back["params"]["w"].sharding == ONE
         assert checkpoints.meta() == {"objectives": ["a"]}
+
+
+def test_saves_leave_no_threads_and_no_open_files(tmp_path):
+    def held():
+        files = Path("/proc/self/fd")
+        return threading.active_count(), len(list(files.iterdir())) if files.exists() else 0
+
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for step in range(12):
+            checkpoints.save(step, tree(step))
+            if step == 3:
+                checkpoints.wait()
+                before = held()
+        checkpoints.wait()
+        assert held() == before
 
 
 def test_keeps_the_latest_and_the_best(tmp_path):

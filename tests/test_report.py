@@ -1,6 +1,7 @@
 """Reports: a log without gaps or repeats through kills and resumes, grids that can be read, TensorBoard."""
 
 import io
+import itertools
 import json
 import struct
 
@@ -112,6 +113,16 @@ def test_speed_leaves_out_compilation_evaluation_and_saving(tmp_path, monkeypatc
     speed.mark(2)  # an evaluation took 198 s
     speed.mark(2)
     assert speed.rate == 2.0
+
+
+def test_speed_is_of_the_last_half_minute_and_remembers_few_of_many_quick_steps(monkeypatch):
+    clock = itertools.count(0.0, 1e-3)
+    monkeypatch.setattr(report.time, "perf_counter", lambda: next(clock))
+    speed = report._Speed()
+    for steps in [1] * 40_000 + [2] * 40_000:
+        speed.mark(steps)
+    assert speed.rate == pytest.approx(2000, rel=1e-3)
+    assert len(speed._laps) < 400
 
 
 def test_a_terminal_gets_a_bar(tmp_path):

@@ -49,6 +49,7 @@ class Checkpoints:
     def __init__(self, folder: str | Path, keep: int = 2, best: str | None = None, *, write: bool = True):
         self.folder, self._best, self._write = Path(folder).absolute(), best, write
         self._orbax: Any = None
+        self._under_way: Any = None
         if not write:
             if not self.folder.is_dir():
                 raise UsageError(
@@ -90,6 +91,7 @@ class Checkpoints:
         """
         scores = {k: float(v) for k, v in metrics.items()} if metrics else None
         with self._explained(f"save step {step}"):
+            self._settle()
             wanted = sum(x.nbytes for x in jax.tree.leaves(state))
             free = shutil.disk_usage(self.folder).free
             if free < wanted + _SLACK:
@@ -97,7 +99,7 @@ class Checkpoints:
             texts = {"json": meta, "digest": {"leaves": digests(state), "metrics": scores}}
             _unfinished.add(self)
             with _context():
-                self._orbax.save_checkpointables_async(
+                self._under_way = self._orbax.save_checkpointables_async(
                     step,
                     {"state": state, "meta": {k: np.frombuffer(_text(v), np.uint8).copy() for k, v in texts.items()}},
                     metrics=scores,
@@ -108,6 +110,7 @@ class Checkpoints:
         """Until the save under way is whole. Raises `UsageError` if it could not be written."""
         try:
             with self._explained("finish the save"):
+                self._settle()
                 self._orbax.wait()
         finally:
             _unfinished.discard(self)
@@ -174,8 +177,8 @@ class Checkpoints:
         if self._orbax is None:
             return
         try:
-            with self._explained("finish the save"):
-                self._orbax.close()
+            with self._explained("finish the save"), contextlib.closing(self._orbax):
+                self._settle()
         finally:
             _unfinished.discard(self)
             logging.getLogger("absl").removeFilter(raised_anyway)
@@ -190,6 +193,13 @@ class Checkpoints:
         # The error that is on its way says more than what a broken save would add to it.
         with contextlib.suppress(Exception):
             self.close()
+
+    def _settle(self) -> None:
+        """Until the save under way is whole. Orbax waits for it as well, but only who asks for the outcome ends the
+        thread and the event loop that it was given: they would stay for each save, until no file can be opened."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
 
     def _find(self, step: int | str | None) -> int:
         steps = self.steps
