@@ -20,10 +20,12 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
@@ -77,6 +79,7 @@ class Checkpoints:
                     if found is not None and best is not None and best not in found:
                         raise Damaged(f"its metrics lack {best}")
             logging.getLogger("absl").addFilter(raised_anyway)
+            self._thread = ThreadPoolExecutor(1, "checkpoint")
             self._orbax = ocp.training.Checkpointer(
                 str(self.folder),
                 preservation_policy=policies.AnyPreservationPolicy(kept),
@@ -97,14 +100,21 @@ class Checkpoints:
             if free < wanted + _SLACK:
                 raise OSError(errno.ENOSPC, f"{wanted / 2**20:.1f} MiB needed, {free / 2**20:.1f} MiB free")
             texts = {"json": meta, "digest": {"leaves": digests(state), "metrics": scores}}
+            parts = {"state": state, "meta": {k: np.frombuffer(_text(v), np.uint8).copy() for k, v in texts.items()}}
+            host = _host()
             _unfinished.add(self)
-            with _context():
-                self._under_way = self._orbax.save_checkpointables_async(
-                    step,
-                    {"state": state, "meta": {k: np.frombuffer(_text(v), np.uint8).copy() for k, v in texts.items()}},
-                    metrics=scores,
-                    force=True,  # Orbax's own policy skips a save while another is under way
-                )
+            if host is None:
+                self._under_way = self._start(step, parts, scores)
+            else:
+                # Orbax thinks for longer than it copies: a copy is made here, and all the rest in a thread.
+                # (`device_put` alone hands on what lies there already, which the next step overwrites.)
+                parts["state"] = jax.block_until_ready(jax.tree.map(jnp.copy, jax.device_put(state, host)))
+                self._under_way = self._thread.submit(lambda: self._start(step, parts, scores).result())
+
+    def _start(self, step: int, parts: Mapping[str, Any], metrics: Mapping[str, float] | None) -> Any:
+        """Let Orbax save; what it gives back has a `result` that waits for the end."""
+        # Orbax's own policy skips a save while another is under way.
+        return self._orbax.save_checkpointables_async(step, dict(parts), metrics=metrics, force=True)
 
     def wait(self) -> None:
         """Until the save under way is whole. Raises `UsageError` if it could not be written."""
@@ -180,6 +190,7 @@ class Checkpoints:
             with self._explained("finish the save"), contextlib.closing(self._orbax):
                 self._settle()
         finally:
+            self._thread.shutdown()
             _unfinished.discard(self)
             logging.getLogger("absl").removeFilter(raised_anyway)
 
@@ -195,8 +206,8 @@ class Checkpoints:
             self.close()
 
     def _settle(self) -> None:
-        """Until the save under way is whole. Orbax waits for it as well, but only who asks for the outcome ends the
-        thread and the event loop that it was given: they would stay for each save, until no file can be opened."""
+        """Until the save under way is whole. Orbax's own waiting is not enough: only who asks for a save's outcome ends
+        the thread and the event loop that it was given, which would add up until no file can be opened."""
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
             under_way.result()
@@ -271,13 +282,13 @@ def _finish() -> None:
 getattr(threading, "_register_atexit", atexit.register)(_finish)
 
 
-def _context() -> ocp.Context:
-    """How Orbax saves. What all devices of one process hold is read from one of them: cut up among them, so that each
-    writes a slice, it would hold up training for longer."""
-    context = ocp.Context()
-    if jax.process_count() == 1:
-        context.array.saving.use_replica_parallel = False
-    return context
+def _host() -> jax.Device | None:
+    """Where a copy of the state is kept while it is written: the CPU of a run's only process. Of several, each calls
+    Orbax in step with the others; and a JAX that was told to do without a CPU has none."""
+    try:
+        return jax.local_devices(backend="cpu")[0] if jax.process_count() == 1 else None
+    except RuntimeError:
+        return None
 
 
 def _text(value: Any) -> bytes:
