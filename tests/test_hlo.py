@@ -1,4 +1,5 @@
-"""What XLA made of every recipe's train step on a CPU: no convolution inside a loop, where it is up to 57× slower."""
+"""What XLA made of train steps on a CPU: no convolution inside a loop, where it is up to 57× slower, and no copy of a
+whole map in each step of a recurrence."""
 
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxgen.nn.recurrent import lstm_scan
 from jaxgen.recipe import build, load_file
 from jaxgen.step import init_state, make_step
 
@@ -60,3 +62,33 @@ def test_no_convolution_inside_a_loop(file):
     acting = tuple(True for _ in recipe.model.objectives())
     step = jax.jit(make_step(recipe, acting=acting, loops=False))
     assert not convolutions(step.lower(state, batch).compile())
+
+
+def copies(compiled, shape: str) -> list[str]:
+    """Where loops of a compiled program copy an array of that shape."""
+    return [name for name, text in in_loops(compiled.as_text()).items() if re.search(rf"= {shape}\S* copy\(", text)]
+
+
+def test_the_search_finds_a_copy_in_a_loop():
+    def read_and_replace(lines, t):
+        line = jax.lax.dynamic_index_in_dim(lines, t, keepdims=False)
+        lines = lines.at[0].set(line)
+        return lines.at[1].set(line * lines[2] + jax.lax.rev(lines, (0, 1)).sum()), line
+
+    program = jax.jit(lambda x: jax.lax.scan(read_and_replace, x, jnp.arange(5)))
+    assert copies(program.lower(jnp.ones((5, 3))).compile(), r"f32\[5,3\]")
+
+
+@pytest.mark.parametrize("features", [8, 32])
+def test_a_recurrence_overwrites_its_lines_in_place(features):
+    """What the compiler fuses depends on sizes: were one reader of the old line left, each step would copy the map."""
+    t, n, gates = 19, 7, 4 * features
+    x = jnp.ones((t, 1, n, gates))
+    w, start, reset = jnp.ones((2, 2 * features, gates)), jnp.ones((2, features)), jnp.zeros((t, n))
+
+    def loss(x, w, h0, c0):
+        return sum((h**2).sum() for h in lstm_scan((x, 2 * x), w, h0, c0, reset, (-1, 0), True))
+
+    program = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3))).lower(x, w, start, start).compile()
+    assert in_loops(program.as_text())
+    assert not copies(program, rf"f32\[{t},1,{n},{gates}\]")

@@ -2,7 +2,8 @@
 
 Body (table 1): 7×7 mask-A convolution to 2h features; `layers` layers, each h → 2h with a residual connection and a
 skip connection to the output; ReLU, 1×1 to `head` features, ReLU, 1×1 to the outputs. Every 1×1 is mask B. The
-layers are one `scan` over stacked parameters, so that compile time does not grow with depth.
+layers are one `scan` over stacked parameters, so that compile time does not grow with depth; a few are unrolled, which
+saves stacking what the backward pass needs of each.
 Deviation: the skip connections are 1×1 maps to 2h features, summed with the last layer's residual stream.
 """
 
@@ -20,6 +21,8 @@ from jaxgen.nn.masked import MaskedConv, dense, groups, raster_taps, row_taps
 from jaxgen.nn.recurrent import accumulator, default_pack, diagonal_bilstm, diagonals, row_lstm
 
 POINT = ((0, 0),)
+FEW = 4
+"""Layers that are compiled one after the other; more are one loop, so that compile time does not grow with them."""
 
 
 def colours(features: int, channels: int, gates: int = 1) -> tuple[int, ...]:
@@ -183,12 +186,14 @@ class PixelNet(nn.Module):
         right = embed
         if self.mend:
             right = MaskedConv(raster_taps(7), "B", source, wide, self.dtype, name="embed_right")(pixels)
+        unrolled = self.layers <= FEW
         layers = nn.scan(
-            nn.remat(self.layer, prevent_cse=False) if self.remat and train else self.layer,
+            nn.remat(self.layer, prevent_cse=unrolled) if self.remat and train else self.layer,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.layers,
+            unroll=self.layers if unrolled else 1,
         )(self.features, c, self.dropout, self.dtype, train, name="layers")
         (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), condition)
         for name, from_groups, to_groups in self.head_maps:

@@ -52,7 +52,7 @@ def lstm_scan(
     is nonzero, the position's own previous state (offset 0, and the cell) is `h0`, `c0` too. Past the ends of the
     line the neighbours are `h0` if `edge`, else zeros.
     """
-    return _forward(x, w, h0, c0, reset, offsets, edge)[0]
+    return _forward(x, w, h0, c0, reset, offsets, edge, False)[0]
 
 
 def accumulator(dtype: Any) -> Any:
@@ -68,27 +68,49 @@ def _starts(x: Array, h0: Array, c0: Array, edge: bool) -> tuple[Array, Array, A
     return h, c, h if edge else jnp.zeros_like(h)
 
 
-def _forward(x, w, h0, c0, reset, offsets, edge):  # type: ignore[no-untyped-def]
+def _line(lines: Array, t: Array | int) -> Array:
+    """Line t of lines [t,b,n,gates]."""
+    return jax.lax.dynamic_index_in_dim(lines, t, keepdims=False, allow_negative_indices=False)
+
+
+def _replace(lines: Array, line: Array, t: Array | int) -> Array:
+    """The lines with `line` in the place of line t; of the first or the last if t lies outside."""
+    return jax.lax.dynamic_update_index_in_dim(lines, line, t, axis=0, allow_negative_indices=False)
+
+
+def _forward(x, w, h0, c0, reset, offsets, edge, keep=True):  # type: ignore[no-untyped-def]
+    # All that the backward loop multiplies with is made here, where the gates are at hand. With dh and dc the gradients
+    # of a line's states, dc' = dc + dh⊙through, and those of its gates are slopes⊙(dh, dc', dc', dc'). The slopes take
+    # the place of the inputs, line by line, and their place is taken by the gates' gradients in turn: a buffer that the
+    # loop carries and overwrites need not be filled with zeros first, as the stacked results of a scan are. A line is
+    # written one step late, before the next is read: whatever the compiler fuses, no reader is left of the lines
+    # before, which it would copy for them. In the first step, the line that is written is the one that is there.
     starts = [_starts(*stream, edge) for stream in zip(x, h0, c0)]
-    wide = accumulator(x[0].dtype)
+    wide, maps = accumulator(x[0].dtype), list(w)
 
     def step(carry, line):  # type: ignore[no-untyped-def]
-        lines, fresh = line
+        t, fresh = line
         states, kept = [], []
-        for (h, c), x_t, w_s, (h_start, c_start, fill) in zip(carry, lines, w, starts):
+        for (h, c, lines, slopes), w_s, (h_start, c_start, fill) in zip(carry, maps, starts):
+            lines = _replace(lines, slopes, t - 1) if keep else lines
             c = jnp.where(fresh[None, :, None], c_start, c)
             near = _neighbours(h, offsets, fill, h_start, fresh)
-            pre = x_t.astype(wide) + jnp.einsum("bnk,kg->bng", near, w_s, preferred_element_type=wide)
+            pre = _line(lines, t).astype(wide) + jnp.einsum("bnk,kg->bng", near, w_s, preferred_element_type=wide)
             o, f, i, g = _gates(pre)
-            c = f * c + i * g
-            h = (o * jnp.tanh(c)).astype(x_t.dtype)
-            states.append((h, c))
-            kept.append((h, c, pre.astype(x_t.dtype)))
+            before, c = c, f * c + i * g
+            c, tanh_c = jax.lax.optimization_barrier((c, jnp.tanh(c)))
+            h = (o * tanh_c).astype(h.dtype)
+            if keep:
+                parts = (tanh_c * o * (1 - o), before * f * (1 - f), g * i * (1 - i), i * (1 - g * g))
+                slopes = jnp.concatenate(parts, axis=-1).astype(lines.dtype)
+            states.append((h, c, lines, slopes))
+            kept.append((h, (o * (1 - tanh_c * tanh_c)).astype(h.dtype), f.astype(h.dtype)) if keep else (h,))
         return tuple(states), tuple(kept)
 
-    start = tuple((h, c) for h, c, _ in starts)
-    _, kept = jax.lax.scan(step, start, (x, reset != 0))
-    return tuple(hs for hs, _, _ in kept), (kept, w, h0, c0, reset)
+    start = tuple((h, c, lines, lines[0]) for (h, c, _), lines in zip(starts, x))
+    last, kept = jax.lax.scan(step, start, (jnp.arange(len(reset)), reset != 0))
+    slopes = tuple(_replace(lines, line, len(reset) - 1) for _, _, lines, line in last)
+    return tuple(hs for hs, *_ in kept), (kept, slopes, w, h0, c0, reset)
 
 
 def _gates(pre: Array) -> tuple[Array, Array, Array, Array]:
@@ -101,63 +123,50 @@ def _gates(pre: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
-    kept, w, h0, c0, reset = saved
-    d, wide = w.shape[-1] // 4, accumulator(kept[0][2].dtype)
-    fresh = reset != 0
-    wt = w.swapaxes(1, 2)
-    is_output = (jnp.arange(4) == 0)[:, None]
+    kept, slopes, w, h0, c0, reset = saved
+    d, wide = w.shape[-1] // 4, accumulator(slopes[0].dtype)
+    fresh, maps = reset != 0, [w_s.T for w_s in w]
     missing = [None if o == 0 or not edge else np.s_[:, :-o] if o < 0 else np.s_[:, -o:] for o in offsets]
 
-    def factors(own: tuple[Array, Array, Array], h0: Array, c0: Array, dh: Array) -> tuple[Array, ...]:
-        # All that the loop multiplies with depends on the forward pass alone: made for the whole map at once. With dh
-        # and dc the gradients of a line's states, dc' = dc + dh⊙through, and those of its gates are
-        # slope⊙(dh, dc', dc', dc').
-        _, cs, pre = own
-        _, c_start, _ = _starts(pre, h0, c0, edge)
-        c_before = jnp.where(fresh[:, None, :, None], c_start, jnp.concatenate([c_start[None], cs[:-1]]))
-        o, f, i, g = _gates(pre.astype(wide))
-        tanh_c = jnp.tanh(cs)
-        slopes = (tanh_c * o * (1 - o), c_before * f * (1 - f), g * i * (1 - i), i * (1 - g * g))
-        return dh, jnp.stack(jax.lax.optimization_barrier(slopes), axis=-2), o * (1 - tanh_c * tanh_c), f
-
     def step(carry, line):  # type: ignore[no-untyped-def]
-        lines, fresh_t = line
+        t, streams, fresh_t = line
         fresh_t = fresh_t[None, :, None]
-        carries, dpres = [], []
-        for (dh, dc, dh0, dc0), (dh_t, slope, through, forget), wt_s in zip(carry, lines, wt):
+        carries = []
+        for (dh, dc, dh0, dc0, lines, dpre), (dh_t, through, forget), wt_s in zip(carry, streams, maps):
+            lines = _replace(lines, dpre, t + 1)
             dh = dh + dh_t.astype(wide)
             dc = dc + dh * through
-            dpre = jnp.where(is_output, dh[..., None, :], dc[..., None, :]) * slope
-            dpre = dpre.reshape(*dh.shape[:-1], 4 * d).astype(dh_t.dtype)
+            dpre = (jnp.concatenate([dh, dc, dc, dc], axis=-1) * _line(lines, t)).astype(lines.dtype)
             dnear = jnp.einsum("bng,gk->bnk", dpre, wt_s, preferred_element_type=wide)
             dc = dc * forget
-            dc0 = dc0 + jnp.where(fresh_t, dc, 0.0).sum(axis=1)
+            dc0 = dc0 + jnp.where(fresh_t, dc, 0.0)
             dh = zero = jnp.zeros_like(dc)
             for k, offset in enumerate(offsets):
                 part = dnear[..., k * d : (k + 1) * d]
                 if offset == 0:
-                    dh, dh0 = dh + jnp.where(fresh_t, 0.0, part), dh0 + jnp.where(fresh_t, part, 0.0).sum(axis=1)
+                    dh, dh0 = dh + jnp.where(fresh_t, 0.0, part), dh0 + jnp.where(fresh_t, part, 0.0)
                 else:
                     dh = dh + _shift(part, -offset, zero)
-                    dh0 = dh0 if missing[k] is None else dh0 + part[missing[k]].sum(axis=1)
-            carries.append((dh, jnp.where(fresh_t, 0.0, dc), dh0, dc0))
-            dpres.append(dpre)
-        return tuple(carries), tuple(dpres)
+                    dh0 = dh0 if missing[k] is None else dh0.at[missing[k]].add(part[missing[k]])
+            carries.append((dh, jnp.where(fresh_t, 0.0, dc), dh0, dc0, lines, dpre))
+        return tuple(carries), None
 
-    streams = [factors(own, h, c, dh) for own, h, c, dh in zip(kept, h0, c0, dhs)]
-    # The gradients of the first states are summed over the batch after the loop only: over a mesh, that sum waits for
-    # the other devices.
-    zeros = [jnp.zeros(hs.shape[1:], wide) for hs, _, _ in kept]
-    start = tuple((z, z, z[:, 0], z[:, 0]) for z in zeros)
-    first, dpres = jax.lax.scan(step, start, (tuple(streams), fresh), reverse=True)
+    # The gradients of the first states are summed after the loop only: over a mesh, a sum over the batch waits for the
+    # other devices.
+    zeros = [jnp.zeros(hs.shape[1:], wide) for hs, *_ in kept]
+    start = tuple((z, z, z, z, lines, lines[-1]) for z, lines in zip(zeros, slopes))
+    streams = tuple((dh, through, forget) for dh, (_, through, forget) in zip(dhs, kept))
+    last, _ = jax.lax.scan(step, start, (jnp.arange(len(reset)), streams, fresh), reverse=True)
+    dpres = tuple(_replace(lines, line, 0) for *_, lines, line in last)
     dw, dh0, dc0 = [], [], []
-    for (hs, _, pre), dpre, h, c, (dh_first, dc_first, dh_own, dc_own) in zip(kept, dpres, h0, c0, first):
-        h_start, _, fill = _starts(pre, h, c, edge)
+    for (hs, *_), dpre, h, c, (dh_first, dc_first, dh_own, dc_own, *_) in zip(kept, dpres, h0, c0, last):
+        h_start, _, fill = _starts(dpre, h, c, edge)
         h_before = jnp.concatenate([h_start[None], hs[:-1]])
         near = jax.vmap(lambda h, r, fill=fill, s=h_start: _neighbours(h, offsets, fill, s, r))(h_before, fresh)
-        dw.append(jnp.einsum("tbnk,tbng->kg", near, dpre, preferred_element_type=wide))
-        dh0.append((dh_own + dh_first.sum(axis=1)).sum(axis=0))
-        dc0.append((dc_own + dc_first.sum(axis=1)).sum(axis=0))
+        flat = (lines.reshape(-1, lines.shape[-1]) for lines in (near, dpre))  # as a plain product, nothing is moved
+        dw.append(jnp.einsum("pk,pg->kg", *flat, preferred_element_type=wide))
+        dh0.append((dh_own + dh_first).sum(axis=(0, 1)))
+        dc0.append((dc_own + dc_first).sum(axis=(0, 1)))
     stacked = (jnp.stack(g).astype(p.dtype) for g, p in ((dw, w), (dh0, h0), (dc0, c0)))
     return (dpres, *stacked, jnp.zeros_like(reset))
 
