@@ -1,13 +1,14 @@
 """Nats on the whole test set of static binarised MNIST after some minutes of training: prints a table.
 
     python experiments/benchmarks/time_to_quality.py --data PATH
-    python experiments/benchmarks/time_to_quality.py --data PATH --minutes 60 --recipes diagonal_mnist_hour
+    python experiments/benchmarks/time_to_quality.py --data PATH --minutes 60 --recipes diagonal_mnist_hour --curve 2000
 
 A recipe is first run for some seconds to learn its steps per second on this machine, which is not counted. Then its
 number of steps is set to what fits into the minutes, so that its schedule ends with them, and it is trained afresh:
-compilation and the placing of data count, scoring does not. Training stops when the minutes are over, whatever step
-it has reached. Of several recipes, the one with the best validation figure (averaged parameters, all 10,000 images)
-is the result; the test set is read for that one alone.
+compilation and the placing of data count, scoring does not (nor that of `--curve`, validation data every so many
+steps). Training stops when the minutes are over, whatever step it has reached. Of several recipes, the one with the
+best validation figure (averaged parameters, all 10,000 images) is the result; the test set is read for that one
+alone.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="static binarised MNIST, as `jaxgen train --data` takes it")
     parser.add_argument("--minutes", type=float, default=8.0, help="of training (default 8)")
     parser.add_argument("--recipes", nargs="+", default=["diagonal_mnist_short"], help="stems in experiments/")
+    parser.add_argument("--curve", type=int, default=10**9, help="score validation data every so many steps too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", help="a folder in which each recipe leaves its run, for sampling and the codec")
     options = parser.parse_args()
@@ -59,17 +61,20 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     settings = {"evaluate_every": 10**9, "samples": 0, "data": options.data, "seed": options.seed}
     made = build(file, {**settings, "steps": 10**9})
     dataset = made.data.load()
-    _, marks, start = timed(made, dataset, lambda marks: bool(marks) and time.perf_counter() - marks[0] > CALIBRATION)
-    rate, before = (len(marks) - 1) / (marks[-1] - marks[0]), marks[0] - start
-    steps = int((60 * options.minutes - before) * rate * MARGIN)
-    made = build(file, {**settings, "steps": steps})
-    deadline, load = 60 * options.minutes, os.getloadavg()[0]
-    began = time.perf_counter()
+    _, clock = timed(made, dataset, lambda clock: bool(clock.marks) and clock.now() - clock.marks[0] > CALIBRATION)
+    rate = (len(clock.marks) - 1) / (clock.marks[-1] - clock.marks[0])
+    steps = int((60 * options.minutes - clock.marks[0]) * rate * MARGIN)
+    settings |= {"steps": steps, "evaluate_every": options.curve}
+    made = build(file, settings)
+    load = os.getloadavg()[0]
     folder = None if options.runs is None else Path(options.runs) / name
     if folder is not None:
-        open_folder(folder, file, file.settings({**settings, "steps": steps}), {})
-    outcome, marks, start = timed(made, dataset, lambda marks: time.perf_counter() - began > deadline, folder)
-    run = {"name": name, "made": made, "dataset": dataset, "outcome": outcome, "seconds": marks[-1] - start}
+        open_folder(folder, file, file.settings(settings), {})
+    outcome, clock = timed(made, dataset, lambda clock: clock.now() > 60 * options.minutes, folder)
+    for step, seconds, nats in clock.curve:
+        if step % options.curve == 0:
+            say(f"| {name}, on the way | {step:,} | {seconds:.0f} | | {nats:.2f} | |")
+    run = {"name": name, "made": made, "dataset": dataset, "outcome": outcome, "seconds": clock.marks[-1]}
     run["valid"] = scored(run, "valid")
     import jax
 
@@ -80,21 +85,31 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return run
 
 
-def timed(
-    made: Any, dataset: Any, over: Callable[[list[float]], bool], folder: Path | None = None
-) -> tuple[Any, list[float], float]:
-    """The outcome of `fit`, when each of its steps was reported, and when it began. It never sees the test set."""
+def timed(made: Any, dataset: Any, over: Callable[[Any], bool], folder: Path | None = None) -> tuple[Any, Any]:
+    """The outcome of `fit`, which never sees the test set, and its clock.
+
+    A clock has the seconds of training (`now`, scoring left out), those at which each step was reported (`marks`), and
+    steps, seconds and nats of each time that validation data were scored (`curve`).
+    """
     from jaxgen.train import Reporter, fit
 
-    marks: list[float] = []
-
     class Clock(Reporter):
-        def progress(self, step: int, metrics: dict[str, float]) -> None:
-            marks.append(time.perf_counter())
+        def __init__(self) -> None:
+            self.began, self.marks, self.curve = time.perf_counter(), [], []  # type: ignore[var-annotated]
 
+        def now(self) -> float:
+            return time.perf_counter() - self.began
+
+        def progress(self, step: int, metrics: dict[str, float]) -> None:
+            self.marks.append(self.now())
+
+        def evaluated(self, step: int, split: str, metrics: dict[str, Any]) -> None:
+            self.began += self.now() - self.marks[-1]  # steps are reported before their state is scored
+            self.curve.append((step, self.marks[-1], metrics["nats"]))
+
+    clock = Clock()
     unseen = dataclasses.replace(dataset, test=None)
-    start = time.perf_counter()
-    return fit(made, unseen, folder, reporter=Clock(), stop=lambda: over(marks)), marks, start
+    return fit(made, unseen, folder, reporter=clock, stop=lambda: over(clock)), clock
 
 
 def scored(run: dict[str, Any], split: str) -> float:
