@@ -137,6 +137,23 @@ def test_bf16_computes_in_bf16_and_scores_in_float32(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_few_layers_without_a_loop_are_what_they_are_in_one(name, monkeypatch):
+    model = make(name, (4, 5, 1), 3, layers=3)
+    batch = {"image": jax.random.randint(jax.random.key(0), (4, 4, 5, 1), 0, 3).astype(jnp.uint8)}
+    variables = random_variables(model)
+    loss = model.objectives()[0].loss
+
+    def found():
+        step = jax.jit(jax.value_and_grad(lambda v: loss(v, batch, jax.random.key(1))[0]))
+        return step.lower(variables).compile()(variables)
+
+    alone = found()
+    monkeypatch.setattr("jaxgen.nn.pixel.FEW", 0)
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(found())):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_compile_time_does_not_grow_with_the_height(name):
     """The number of operations of a training step is the same for 6 rows as for 24."""
 

@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", help="a folder in which each recipe leaves its run, for sampling and the codec")
     options = parser.parse_args()
+    if options.curve < 1:
+        parser.error(f"--curve is a number of steps, at least 1, got {options.curve}")
     from jaxgen.mesh import prepare_cpu
 
     prepare_cpu(16)

@@ -186,14 +186,14 @@ class PixelNet(nn.Module):
         right = embed
         if self.mend:
             right = MaskedConv(raster_taps(7), "B", source, wide, self.dtype, name="embed_right")(pixels)
-        unrolled = self.layers <= FEW
+        again = self.remat and train  # in a loop, since XLA-CPU would compute the layers anew all at once
         layers = nn.scan(
-            nn.remat(self.layer, prevent_cse=unrolled) if self.remat and train else self.layer,
+            nn.remat(self.layer, prevent_cse=False) if again else self.layer,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.layers,
-            unroll=self.layers if unrolled else 1,
+            unroll=self.layers if self.layers <= FEW and not again else 1,
         )(self.features, c, self.dropout, self.dtype, train, name="layers")
         (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), condition)
         for name, from_groups, to_groups in self.head_maps:
