@@ -56,6 +56,7 @@ class Report(Reporter):
         self._speed = _Speed()
         self._log: IO[str] | None = None
         self._board: Board | None = None
+        self._purge: int | None = None
         self._sums: dict[str, tuple[float, int]] = {}
         self._every, self._step, self._last = 1, 0, 0
         self._earlier = 0.0
@@ -65,7 +66,7 @@ class Report(Reporter):
         self._log = open_log(self.folder / "metrics.jsonl", step)
         told = (number(record.get("seconds")) for record in read_log(self.folder / "metrics.jsonl"))
         self._earlier = max((seconds for seconds in told if seconds is not None), default=0.0)
-        self._board = Board(self.folder / "tensorboard", step + 1 if step else None)
+        self._purge = step + 1 if step else None
         self._every = max(1, steps // RECORDS)
         self._step = self._last = step
         self._show.started(step, steps)
@@ -77,9 +78,9 @@ class Report(Reporter):
         for name, value in metrics.items():
             total, steps = self._sums.get(name, (0.0, 0))
             self._sums[name] = total + value * count, steps + count
+        self._show.progress(step, {**_headline(metrics, self._shape), **self._pace()})
         if step // self._every > self._last // self._every:
             self._flush()
-        self._show.progress(step, {**_headline(metrics, self._shape), **self._pace()})
 
     def evaluated(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Log the figures of a whole split."""
@@ -92,8 +93,8 @@ class Report(Reporter):
         """Write the grid of samples, as PNG and to TensorBoard."""
         write_grid(image, self._levels, self._grid(step))
         self._speed.pause()
-        if self._board is not None:
-            self._board.image("samples", grid(image, self._levels), step)
+        if self._log is not None:
+            self._tensorboard().image("samples", grid(image, self._levels), step)
 
     def grid_of(self, step: int) -> Path | None:
         """The grid of samples drawn at a step, by this process or an earlier one, if there is one."""
@@ -151,9 +152,14 @@ class Report(Reporter):
             figures = {name: _number(value) for name, value in metrics.items()}
             self._log.write(json.dumps({"step": step, "split": split, "seconds": seconds, **figures}) + "\n")
             self._log.flush()
-        if self._board is not None:
             for name, value in metrics.items():
-                self._board.scalar(f"{split}/{name}", value, step)
+                self._tensorboard().scalar(f"{split}/{name}", value, step)
+
+    def _tensorboard(self) -> Board:
+        """Opened by what is first written: tensorboardX takes all of PyTorch along where that is installed."""
+        if self._board is None:
+            self._board = Board(self.folder / "tensorboard", self._purge)
+        return self._board
 
 
 def open_log(path: Path, step: int) -> IO[str]:

@@ -1,6 +1,7 @@
 """Splits, the digits, the data that a user names, and the transforms inside the step."""
 
 import dataclasses
+import importlib.machinery
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 from jaxgen import images
 from jaxgen.core import UsageError
-from jaxgen.data import Dataset, Source, Split, digits, dynamic_binarization, flipped, requantised, source
+from jaxgen.data import Dataset, Source, Split, arrays, digits, dynamic_binarization, flipped, requantised, source
 from jaxgen.data.base import finish, held_out, labels, order
 
 
@@ -56,6 +57,17 @@ def test_digits_are_split_as_stated():
     assert sorted(ours) == sorted(theirs)
     assert "1437 train / 360 test" in data.protocol
     assert "tenth" in data.protocol
+
+
+def test_digits_are_found_where_scikit_learn_keeps_them_elsewhere(monkeypatch):
+    one = digits().load()
+    monkeypatch.setattr(arrays.importlib.util, "find_spec", lambda name: importlib.machinery.ModuleSpec(name, None))
+    two = digits().load()
+    assert (one.train.image == two.train.image).all()
+    assert (one.test.label == two.test.label).all()
+    monkeypatch.setattr(arrays.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install scikit-learn"):
+        digits().load()
 
 
 def test_digits_are_the_same_at_each_load():

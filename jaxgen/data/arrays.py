@@ -7,6 +7,7 @@ of 784 zeros and ones a line. `.npz` is opened with `allow_pickle=False`, always
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import math
 import os
 import zipfile
@@ -39,17 +40,28 @@ def digits() -> Source:
     """
 
     def load() -> Any:
-        try:
-            from sklearn.datasets import load_digits
-        except ImportError as error:
-            raise UsageError("digits come with scikit-learn, which is missing: pip install scikit-learn") from error
-        bunch = load_digits()
-        shuffled = order(len(bunch.images))
-        every = Split(bunch.images.astype(np.uint8)[..., None], bunch.target.astype(np.int32))
+        rows = _digit_rows()
+        shuffled = order(len(rows))
+        every = Split(rows[:, :64].reshape(-1, 8, 8, 1), rows[:, 64].astype(np.int32))
         splits = {"train": take(every, shuffled[:1437]), "test": take(every, shuffled[1437:])}
         return finish("digits", splits, 17, "scikit-learn digits, seeded shuffle, 1437 train / 360 test")
 
     return Source("digits", load)
+
+
+def _digit_rows() -> np.ndarray:
+    """uint8[1797,65]: 64 pixels and the label. Read from scikit-learn's own file: importing it takes a second."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None:
+        raise UsageError("digits come with scikit-learn, which is missing: pip install scikit-learn")
+    for folder in found.submodule_search_locations or ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",").astype(np.uint8)
+    from sklearn.datasets import load_digits  # it lies elsewhere in this version
+
+    bunch = load_digits()
+    return np.column_stack([bunch.data, bunch.target]).astype(np.uint8)
 
 
 def idx(folder: str | os.PathLike[str]) -> Source:
