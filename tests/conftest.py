@@ -8,12 +8,17 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# The tests compile much and compute little: LLVM need not optimise, and the older emitters of XLA-CPU compile in half
-# the time of the newer ones. (A flag that a version does not know ends the process.)
+# The tests compile much and compute little: LLVM need not optimise, the older emitters of XLA-CPU compile in half the
+# time of the newer ones, and a program in one part compiles faster than in many while pytest-xdist keeps all cores
+# busy. (A flag that a version does not know ends the process.)
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0"
-    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
+    + (
+        " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        if version("jaxlib").startswith("0.10.")
+        else ""
+    ),
 )
 
 import jax

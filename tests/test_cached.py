@@ -35,7 +35,7 @@ def test_same_keys_give_the_same_pixels_in_float64(kind, shape, levels, marks):
         rng = np.random.default_rng(0)
         image, given = rng.integers(0, levels, (16, *shape), np.uint8), rng.random(shape[:2]) < 0.3
         key = jax.random.key(5)
-        assert model.logits(variables, jnp.zeros((1, *shape))).dtype == jnp.float64
+        assert jax.eval_shape(model.logits, variables, jnp.zeros((1, *shape))).dtype == jnp.float64
         cached = jax.jit(model.complete)(variables, key, image, given)
         plain = jax.jit(model.complete_by_full_passes)(variables, key, image, given)
         np.testing.assert_array_equal(cached, plain)
@@ -58,5 +58,5 @@ def test_logits_along_an_image_are_those_of_a_full_pass(kind, shape, levels, mar
     jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
     found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
-    wanted = model.net.apply(variables, jnp.asarray(image, jnp.float32) / (levels - 1))
+    wanted = jax.jit(model.net.apply)(variables, jnp.asarray(image, jnp.float32) / (levels - 1))
     np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)

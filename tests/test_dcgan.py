@@ -82,7 +82,7 @@ def test_initial_weights_are_normal_with_a_fiftieth():
 
 def test_norms_are_not_on_the_generators_output_nor_the_critics_input():
     m = model((16, 16, 1))
-    stats = m.init(KEY, {})["batch_stats"]
+    stats = jax.jit(m.init)(KEY, {})["batch_stats"]
     assert [a.shape for a in jax.tree.leaves(stats["generator"])] == [(6,), (6,), (3,), (3,)]
     assert [a.shape for a in jax.tree.leaves(stats["critic"])] == [(6,), (6,)]
 
@@ -100,8 +100,8 @@ def test_nothing_is_biased_before_a_norm():
 def test_real_and_fake_pass_the_critic_apart():
     """The critic's loss is that of two passes, each normalised by its own batch, written out."""
     m = model((16, 16, 1), loss="non-saturating")
-    variables, batch = m.init(KEY, {}), batch_of(model((16, 16, 1)))
-    loss, aux = m.objectives()[0].loss(variables, batch, KEY)
+    variables, batch = jax.jit(m.init)(KEY, {}), batch_of(model((16, 16, 1)))
+    loss, aux = jax.jit(m.objectives()[0].loss)(variables, batch, KEY)
     run = lambda net, name, x: net.apply(  # noqa: E731
         {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]},
         x,
@@ -122,7 +122,7 @@ def test_real_and_fake_pass_the_critic_apart():
 
 def test_the_generators_step_updates_its_statistics_alone():
     m = model((16, 16, 1))
-    variables = m.init(KEY, {})
+    variables = jax.jit(m.init)(KEY, {})
     _, aux = m.objectives()[1].loss(variables, batch_of(m), KEY)
     before, after = variables["batch_stats"], aux.updates["batch_stats"]
     jax.tree.map(np.testing.assert_array_equal, before["critic"], after["critic"])
@@ -133,7 +133,7 @@ def test_the_generators_step_updates_its_statistics_alone():
 @pytest.mark.parametrize("loss", ["minimax", "non-saturating", "least-squares"])
 def test_the_generator_minimises_what_it_is_named_for(loss):
     m = model(loss=loss)
-    variables = m.init(KEY, {})
+    variables = jax.jit(m.init)(KEY, {})
     value, _ = m.objectives()[1].loss(variables, batch_of(m), KEY)
     fake, _ = m._apply("generator", variables, m.latents(KEY, 8))
     logit, _ = m._apply("critic", variables, fake)
@@ -145,7 +145,7 @@ def test_the_generator_minimises_what_it_is_named_for(loss):
 def test_samples_do_not_depend_on_each_other():
     """A batch norm in training mode would couple them: running statistics keep them independent."""
     m = model((16, 16, 1), levels=256)
-    variables = m.init(KEY, {})
+    variables = jax.jit(m.init)(KEY, {})
     z = m.latents(KEY, 6)
     net = {"params": variables["params"]["generator"], "batch_stats": variables["batch_stats"]["generator"]}
     together = m.generator.apply(net, z, train=False)

@@ -93,7 +93,7 @@ def test_one_layer_is_what_the_equations_say(n, channels):
     shapes = jax.eval_shape(layer.init, KEY, carry, jnp.float32(condition))
     params = jax.tree.map(lambda a: 0.4 * draw(size=a.shape), shapes)
     single = jax.tree.map(jnp.float32, params)
-    got, _ = layer.apply(single, carry, jnp.float32(condition))
+    got, _ = jax.jit(layer.apply)(single, carry, jnp.float32(condition))
     wanted = slow_layer(params["params"], v, x, skip, condition, n, channels)
     for a, b in zip(got, wanted):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -139,11 +139,12 @@ def test_joint_conv_is_a_sum_of_convolutions():
 def test_deep_vertical_stacks_keep_their_signal():
     """At the start, 15 layers down, the rows above still move the vertical stack: no factor ½ for each gate."""
     model = make((12, 12, 1), 2, layers=15, features=32)
-    layer = model.net.init(KEY, jnp.zeros((1, 4, 4, 1)))["params"]["layers"]
+    layer = jax.jit(model.net.init)(KEY, jnp.zeros((1, 4, 4, 1)))["params"]["layers"]
     v = x = jax.random.normal(KEY, (4, 12, 12, 32))
+    apply = jax.jit(GatedLayer(32, 1, 3, 0.0, "float32", False).apply)
     for n in range(15):
         params = {"params": jax.tree.map(lambda a, n=n: a[n], layer)}
-        (v, x, _), _ = GatedLayer(32, 1, 3, 0.0, "float32", False).apply(params, (v, x, x), None)
+        (v, x, _), _ = apply(params, (v, x, x), None)
     assert float(v[:, 6:, 3:-3].std()) > 0.05
 
 
@@ -320,7 +321,7 @@ def test_same_keys_give_the_same_pixels_in_float64(shape, levels, kernel, marks,
         rng = np.random.default_rng(0)
         image, given = rng.integers(0, levels, (16, *shape), np.uint8), rng.random(shape[:2]) < 0.3
         key, on = jax.random.key(5), condition_for(model, 16)
-        assert model.logits(variables, jnp.zeros((16, *shape)), on).dtype == jnp.float64
+        assert jax.eval_shape(model.logits, variables, jnp.zeros((16, *shape)), on).dtype == jnp.float64
         cached = jax.jit(model.complete)(variables, key, image, given, on)
         plain = jax.jit(model.complete_by_full_passes)(variables, key, image, given, on)
         np.testing.assert_array_equal(cached, plain)
@@ -353,7 +354,7 @@ def test_logits_along_an_image_are_those_of_a_full_pass(shape, levels, kernel, m
     jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
     found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
-    wanted = model.net.apply(variables, jnp.asarray(image, jnp.float32) / (levels - 1), features)
+    wanted = jax.jit(model.net.apply)(variables, jnp.asarray(image, jnp.float32) / (levels - 1), features)
     np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)
 
 

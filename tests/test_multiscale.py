@@ -101,7 +101,7 @@ def test_same_keys_give_the_same_pixels_in_float64(shape, levels, pair):
         variables = jax.tree.map(lambda a: a.astype(jnp.float64), random_variables(model))
         rng = np.random.default_rng(0)
         image, given = rng.integers(0, levels, (8, *shape), np.uint8), rng.random(shape[:2]) < 0.3
-        assert model.logits(variables, jnp.zeros((1, *shape))).dtype == jnp.float64
+        assert jax.eval_shape(model.logits, variables, jnp.zeros((1, *shape))).dtype == jnp.float64
         cached = jax.jit(model.complete)(variables, KEY, image, given)
         plain = jax.jit(model.complete_by_full_passes)(variables, KEY, image, given)
         np.testing.assert_array_equal(cached, plain)
@@ -188,7 +188,7 @@ def test_dropout_of_the_large_model_draws_in_training_alone():
 def test_an_up_convolution_is_a_transposed_convolution(factor):
     """With stride s and the kernel of 3s×3s that has the same weights."""
     net, x = UpConv(5, factor), jax.random.normal(KEY, (2, 4, 3, 2))
-    params = net.init(KEY, x)["params"]
+    params = jax.jit(net.init)(KEY, x)["params"]
     # Pixel (i, j) gives its neighbour at (i, j) − tap, and there each of s×s pixels: so the kernel's blocks are turned.
     blocks = params["kernel"].reshape(3, 3, 2, factor, factor, 5)[::-1, ::-1]
     kernel = blocks.transpose(0, 3, 1, 4, 2, 5).reshape(3 * factor, 3 * factor, 2, 5)[::-1, ::-1]
@@ -201,14 +201,14 @@ def test_an_up_convolution_is_a_transposed_convolution(factor):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     assert wanted.shape == (2, 4 * factor, 3 * factor, 5)
-    np.testing.assert_allclose(net.apply({"params": params}, x), wanted, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(net.apply)({"params": params}, x), wanted, atol=1e-5)
 
 
 def test_upsampling_has_a_transposed_convolution_for_each_prime_factor():
     assert [prime_factors(n) for n in (1, 2, 7, 12)] == [(), (2,), (7,), (2, 2, 3)]
     assert all(functools.reduce(operator.mul, prime_factors(n), 1) == n for n in range(1, 60))
     net = Upsample(4, 6)
-    params = net.init(KEY, jnp.zeros((1, 2, 2, 1)))["params"]
+    params = jax.jit(net.init)(KEY, jnp.zeros((1, 2, 2, 1)))["params"]
     assert [params[name]["kernel"].shape for name in ("up_0", "up_1")] == [(9, 4, 16), (9, 4, 36)]
     assert net.apply({"params": params}, jnp.zeros((2, 3, 2, 1))).shape == (2, 18, 12, 4)
 

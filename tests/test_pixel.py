@@ -77,7 +77,7 @@ def test_samples_follow_the_probabilities(name):
     model = make(name, (2, 2, 1), 3, layers=1)
     variables = random_variables(model, scale=0.6)
     images = all_images(model.shape, 3)
-    probability = np.exp(np.asarray(model.log_prob(variables, images, jax.random.key(0)), np.float64))
+    probability = np.exp(np.asarray(jax.jit(model.log_prob)(variables, images, jax.random.key(0)), np.float64))
     draws = np.asarray(jax.jit(model.sample, static_argnums=2)(variables, jax.random.key(7), 40_000))
     index = draws.reshape(len(draws), -1) @ (3 ** np.arange(3, -1, -1))
     expected = len(draws) * probability
@@ -111,13 +111,13 @@ def test_completion_is_the_conditional_distribution():
     model = make("diagonal", (2, 2, 1), 2, layers=1)
     variables = random_variables(model, scale=0.6)
     images = all_images(model.shape, 2)
-    probability = np.exp(np.asarray(model.log_prob(variables, images, jax.random.key(0))))
+    probability = np.exp(np.asarray(jax.jit(model.log_prob)(variables, images, jax.random.key(0))))
     shared = (images[:, 0] == np.array([[1], [0]], np.uint8)).all(axis=(1, 2))
     wanted = probability[shared] / probability[shared].sum()
     n = 20_000
     start = np.broadcast_to(np.array([[[1], [0]], [[1], [1]]], np.uint8), (n, 2, 2, 1))
     given = np.array([[True, True], [False, False]])
-    drawn = np.asarray(model.complete(variables, jax.random.key(3), start, given)).reshape(n, 4)
+    drawn = np.asarray(jax.jit(model.complete)(variables, jax.random.key(3), start, given)).reshape(n, 4)
     counts = np.bincount(drawn[:, 2] * 2 + drawn[:, 3], minlength=4)
     assert (np.abs(counts / n - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / n)).all()
 
@@ -130,7 +130,7 @@ def test_bf16_computes_in_bf16_and_scores_in_float32(name):
     half = dataclasses.replace(model, dtype="bfloat16")
     a, b = (m.log_prob(variables, image, jax.random.key(0)) for m in (model, half))
     assert b.dtype == jnp.float32
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half.init(jax.random.key(0), {})))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(jax.eval_shape(half.init, jax.random.key(0), {})))
     np.testing.assert_allclose(a, b, rtol=2e-2)
     assert (np.asarray(a) != np.asarray(b)).any()
     assert "bf16" in str(jax.make_jaxpr(half.logits)(variables, to_float(jnp.asarray(image), 2)))

@@ -66,10 +66,9 @@ CORNER = [(i, j) for i in (-1, 0) for j in (-1, 0)]
 
 def random_params(module, *x, scale=0.5):
     """Weights of a module, none of them special."""
-    params = module.init(KEY, *x)["params"]
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(9), len(leaves))
-    return tree.unflatten([a + scale * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys)])
+    draw = np.random.default_rng(9).normal
+    params = jax.jit(module.init)(KEY, *x)["params"]
+    return jax.tree.map(lambda p: p + jnp.float32(scale * draw(size=p.shape)), params)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -79,7 +78,7 @@ def test_shifted_convolutions_read_what_they_say(size, stride):
     for conv, taps in ((shifted.down_shifted, WIDE), (shifted.down_right_shifted, CORNER)):
         module = conv(5, stride=stride)
         params = random_params(module, x)
-        got = module.apply({"params": params}, x)
+        got = jax.jit(module.apply)({"params": params}, x)
         np.testing.assert_allclose(got, slow_conv(np.asarray(x), params, taps, stride), atol=1e-4)
 
 
@@ -93,7 +92,7 @@ def test_doubling_convolutions_read_what_they_say(target):
         module = conv(5, target)
         params = random_params(module, x)
         wanted = slow_conv(spread, params, taps)[:, : target[0], : target[1]]
-        np.testing.assert_allclose(module.apply({"params": params}, x), wanted, atol=1e-4)
+        np.testing.assert_allclose(jax.jit(module.apply)({"params": params}, x), wanted, atol=1e-4)
 
 
 def test_shifts_bring_in_zeros():
@@ -115,8 +114,8 @@ def test_one_gated_layer_is_what_the_equations_say():
     condition = draw(size=(2, 4, 5, 4))
     inputs = tuple(jnp.float32(m) for m in (x, a, b))
     module = shifted.GatedResNet(shifted.down_right_shifted)
-    layer = functools.partial(module.apply, condition=jnp.float32(condition))
-    params = module.init(KEY, *inputs, condition=jnp.float32(condition))["params"]
+    layer = jax.jit(functools.partial(module.apply, condition=jnp.float32(condition)))
+    params = jax.jit(module.init)(KEY, *inputs, condition=jnp.float32(condition))["params"]
     params = jax.tree.map(lambda p: p + jnp.float32(0.5 * draw(size=p.shape)), params)
     near = np.concatenate([elu2(a), elu2(b)], axis=-1)
     hidden = slow_conv(elu2(x), params["first"], CORNER) + slow_conv(near, params["shortcut"], [(0, 0)])
@@ -132,7 +131,7 @@ def test_a_kernel_has_the_norms_of_its_scales():
     kernel, bias = kernel_and_bias(params, jnp.float32)
     np.testing.assert_allclose(np.sqrt((kernel**2).sum((0, 1, 2))), np.abs(params["scale"]), rtol=1e-5)
     np.testing.assert_array_equal(bias, params["bias"])
-    gradient = jax.grad(lambda p: jnp.sum(module.apply({"params": p}, x) ** 3))(params)["direction"]
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(module.apply({"params": p}, x) ** 3)))(params)["direction"]
     along = (gradient * params["direction"]).sum((0, 1, 2))
     assert float(jnp.abs(along).max()) < 1e-3 * float(jnp.abs(gradient).max())
 
@@ -141,8 +140,8 @@ def test_a_kernel_has_the_norms_of_its_scales():
 def test_initial_outputs_are_standardised_on_the_batch(conv):
     x = 3 + 2 * jax.random.normal(KEY, (6, 5, 5, 4))
     module = conv(7, init_scale=0.1)
-    variables = module.init(KEY, x)
-    y = module.apply(variables, x)
+    variables = jax.jit(module.init)(KEY, x)
+    y = jax.jit(module.apply)(variables, x)
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std((0, 1, 2)), 0.1, rtol=1e-4)
     np.testing.assert_allclose(variables["params"]["direction"].std(), 0.05, rtol=0.3)
@@ -151,8 +150,8 @@ def test_initial_outputs_are_standardised_on_the_batch(conv):
 def test_initial_outputs_that_do_not_vary_keep_their_scale():
     """All images the same, of one position: nothing is blown up, and other images stay small."""
     module, x = WeightNormConv(7, init_scale=0.1), jnp.ones((6, 1, 1, 4))
-    variables = module.init(KEY, x)
-    np.testing.assert_allclose(module.apply(variables, x), 0, atol=1e-5)
+    variables = jax.jit(module.init)(KEY, x)
+    np.testing.assert_allclose(jax.jit(module.apply)(variables, x), 0, atol=1e-5)
     np.testing.assert_allclose(variables["params"]["scale"], 0.1, rtol=1e-6)
 
 

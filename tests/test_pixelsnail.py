@@ -331,7 +331,7 @@ def test_same_keys_give_the_same_pixels_in_float64(shape, levels, order, conditi
         rng = np.random.default_rng(0)
         image, given = rng.integers(0, levels, (16, *shape), np.uint8), rng.random(shape[:2]) < 0.3
         key, on = jax.random.key(5), condition_for(model, 16)
-        assert model.logits(variables, jnp.zeros((16, *shape)), on).dtype == jnp.float64
+        assert jax.eval_shape(model.logits, variables, jnp.zeros((16, *shape)), on).dtype == jnp.float64
         cached = jax.jit(model.complete)(variables, key, image, given, on)
         plain = jax.jit(model.complete_by_full_passes)(variables, key, image, given, on)
         np.testing.assert_array_equal(cached, plain)
@@ -361,7 +361,7 @@ def test_outputs_along_an_image_are_those_of_a_full_pass(shape, levels, conditio
     jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
     found = np.stack([seen[i] for i in range(0, int(np.prod(shape)), shape[2])], axis=1)
-    wanted = model.net.apply(variables, to_float(image, levels), model._features(on, 3))
+    wanted = jax.jit(model.net.apply)(variables, to_float(image, levels), model._features(on, 3))
     np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)
 
 

@@ -32,7 +32,7 @@ def everything(model):
 def tiny(request):
     """A model, strong random weights so that the latent matters, and every image."""
     model = TINY[request.param]
-    variables = model.init(jax.random.key(1), {})
+    variables = jax.jit(model.init)(jax.random.key(1), {})
     noisy = jax.tree.map(lambda a: 2.0 * a + 0.3 * jax.random.normal(KEY, a.shape), variables["params"]["decoder"])
     wide = jax.tree.map(lambda a: 0.3 * a, variables["params"]["encoder"])  # near the prior: importance weights bounded
     return model, {"params": {"encoder": wide, "decoder": noisy}}, everything(model)
@@ -129,7 +129,7 @@ def test_a_trained_tiny_vae_meets_the_entropy_of_its_data():
 
     model = VAE(shape=(2, 2, 1), levels=2, latent=1, hidden=(8,))
     images = jnp.repeat(jnp.array([0, 1], jnp.uint8), 32)[:, None, None, None] * jnp.ones((1, 2, 2, 1), jnp.uint8)
-    variables = model.init(jax.random.key(0), {})
+    variables = jax.jit(model.init)(jax.random.key(0), {})
     (objective,) = model.objectives()
     optimizer = optax.adam(0.03)
 
@@ -160,7 +160,7 @@ def test_reconstruction_is_the_rounded_mean(tiny):
 def test_half_precision_computes_in_it_and_returns_float32():
     half = VAE(shape=(2, 2, 1), levels=2, latent=3, hidden=(16,), dtype="bfloat16")
     full = VAE(shape=(2, 2, 1), levels=2, latent=3, hidden=(16,))
-    variables, images = half.init(KEY, {}), everything(half)
+    variables, images = jax.jit(half.init)(KEY, {}), everything(half)
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
     coarse, fine = (m.log_prob(variables, images, KEY) for m in (half, full))
     assert coarse.dtype == jnp.float32
