@@ -130,8 +130,12 @@ def test_diagonal_bilstm_equals_the_slow_loop(draw, size, pack):
     wanted = slow_diagonal(left, weights[0], h0[0], c0[0])
     mirrored = slow_diagonal(right[:, :, ::-1], weights[1], h0[1], c0[1])[:, :, ::-1]
     wanted[:, 1:] += mirrored[:, :-1]
-    lines = diagonals(jnp.float32(left), pack), diagonals(jnp.float32(right[:, :, ::-1]), pack)
-    got = diagonal_bilstm(*lines, *map(jnp.float32, (weights, h0, c0)), pack=pack)
+
+    @jax.jit
+    def both(left, right, weights, h0, c0):
+        return diagonal_bilstm(diagonals(left, pack), diagonals(right, pack), weights, h0, c0, pack=pack)
+
+    got = both(*map(jnp.float32, (left, right[:, :, ::-1], weights, h0, c0)))
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
