@@ -7,8 +7,11 @@ spread over the same axis leaf by leaf. The mesh has Auto axes, so that ordinary
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import platform
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +100,11 @@ def prepare_cpu(batch: int) -> None:
     chosen = "xla_force_host_platform_device_count" in flags or "JAX_NUM_CPU_DEVICES" in os.environ
     if not chosen and jax.config.values["jax_num_cpu_devices"] in (None, -1):
         jax.config.update("jax_num_cpu_devices", cpu_devices(batch, len(_cores())))
-    _keep_large_buffers()
+    devices = jax.config.values["jax_num_cpu_devices"] or 1
+    crowded = devices > len(_cores())
+    _keep_large_buffers(arenas=devices if crowded else 1)
+    if crowded:
+        _long_turns()
     _cache_programs()
 
 
@@ -107,19 +114,39 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _keep_large_buffers() -> None:
-    """glibc's `mallopt`, Linux only: up to 2.2 times faster steps. Does nothing where it cannot be called."""
+def _keep_large_buffers(arenas: int) -> None:
+    """glibc's `mallopt`, Linux only: up to 2.2 times faster steps. Does nothing where it cannot be called.
+
+    One arena is best while each device has a core: others are of heaps of 64 MiB, beyond which a buffer is given back
+    at every step. Where devices share cores, a thread that loses its core while it holds an arena's lock stops all who
+    wait for it, and an arena for each device is worth more than the heaps cost.
+    """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
-    # One arena: those of other threads are small mappings, given back whenever they are empty.
     mmap_threshold, trim_threshold, top_pad, arena_max = -3, -1, -2, -8
-    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28), (arena_max, 1))
+    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28), (arena_max, arenas))
     for option, value in settings:
         mallopt(option, value)
+
+
+def _long_turns() -> None:
+    """Asks Linux (6.12 or newer; older ones take no notice) for turns of 0.1 s on a core, the longest there are.
+
+    Devices that share a core throw each other's arrays out of its cache whenever they take turns, by default every
+    millisecond: 1.1 times faster steps. Holds for this thread and those it starts, and only if nothing else is chosen.
+    """
+    number = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
+    if not sys.platform.startswith("linux") or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return
+    # sched_setattr(2). struct sched_attr: size, policy, flags, nice, priority, runtime (ns), deadline, period.
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, nice, 0, 100_000_000, 0, 0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").syscall(number, 0, attributes, 0)
 
 
 def _cache_programs() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
+from jaxgen import mesh
 from jaxgen.core import UsageError
 from jaxgen.mesh import check_batch, cpu_devices, make_mesh, on_cpu, replicated, sharded
 
@@ -101,3 +102,26 @@ def test_importing_the_package_sets_nothing(tmp_path):
         text=True,
     )
     assert done.stdout.split()[-1] == "1", done.stderr
+
+
+@pytest.mark.parametrize(("cores", "done"), [(2, ["8 arenas", "long turns"]), (8, ["1 arenas"])])
+def test_devices_that_share_cores_get_long_turns_and_an_arena_each(monkeypatch, cores, done):
+    called = []
+    monkeypatch.setattr(mesh, "_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(mesh, "_keep_large_buffers", lambda arenas: called.append(f"{arenas} arenas"))
+    monkeypatch.setattr(mesh, "_long_turns", lambda: called.append("long turns"))
+    monkeypatch.setattr(mesh, "_cache_programs", lambda: None)
+    mesh.prepare_cpu(64)
+    assert called == done
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of Linux")
+def test_long_turns_keep_the_scheduler_and_the_nice_value():
+    program = (
+        "import os; from jaxgen.mesh import _long_turns; os.nice(3); _long_turns(); "
+        "print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    assert (done.stdout.split(), done.stderr) == ([str(os.SCHED_OTHER), "3"], "")
