@@ -39,6 +39,10 @@ class Head(abc.ABC):
     def log_pmf_at(self, outputs: Array, x: Array, channel: int) -> Array:
         """The same for one channel: [*s,levels]. Later channels of x are not looked at."""
 
+    def scores_at(self, outputs: Array, x: Array, channel: int) -> Array:
+        """The same but for a constant, which a draw does not need."""
+        return self.log_pmf_at(outputs, x, channel)
+
 
 def _wide(x: Array) -> Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -83,7 +87,13 @@ class Softmax(Head):
         self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"], channel: int
     ) -> Float[Array, "*s levels"]:
         """Of one channel."""
-        return jax.nn.log_softmax(_wide(self.logits(outputs[..., channel, :])))
+        return jax.nn.log_softmax(self.scores_at(outputs, x, channel))
+
+    def scores_at(
+        self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"], channel: int
+    ) -> Float[Array, "*s levels"]:
+        """The logits."""
+        return _wide(self.logits(outputs[..., channel, :]))
 
 
 @dataclasses.dataclass(frozen=True)

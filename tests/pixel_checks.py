@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.conditions import Classes, Vector
+
 
 def random_variables(model, seed=0, scale=0.3):
     """Random weights everywhere, biases and initial states too: causality must hold for any.
@@ -27,6 +29,28 @@ def random_variables(model, seed=0, scale=0.3):
 @functools.cache
 def _shapes(model):
     return jax.eval_shape(lambda: model.init(jax.random.key(0), {}))
+
+
+@functools.cache
+def compiled(model, method, *static):
+    """`model.method`, compiled once for each model; `static` are the positions of arguments that are no arrays."""
+    return jax.jit(getattr(model, method), static_argnums=static)
+
+
+def condition_for(model, num, seed=3):
+    """A condition for `num` images: labels with a −1 among them, vectors, or maps."""
+    draw, kind = np.random.default_rng(seed), model.condition
+    if kind is None:
+        return None
+    if isinstance(kind, Classes):
+        return np.concatenate([draw.integers(0, kind.count, num - 1), [-1 if kind.dropout else 0]]).astype(np.int32)
+    size = (num, kind.size) if isinstance(kind, Vector) else (num, *model.shape[:2], kind.channels)
+    return draw.normal(size=size).astype(np.float32)
+
+
+def kind_of(condition):
+    """What a test is called that has it."""
+    return type(condition).__name__.lower()
 
 
 def sensitivity(model, draws, condition=None):

@@ -7,6 +7,7 @@ import pytest
 from pixel_checks import random_variables
 
 from jaxgen.models import DiagonalBiLSTM, PixelCNN, RowLSTM
+from jaxgen.nn import walk
 from jaxgen.nn.walk import draw_image
 
 MODELS = {
@@ -52,11 +53,18 @@ def test_logits_along_an_image_are_those_of_a_full_pass(kind, shape, levels, mar
         jax.debug.callback(lambda i, o: seen.__setitem__(int(i), np.asarray(o)), i, outputs[:, channel])
         return old
 
-    def walk(variables):
+    def led(variables):
         return draw_image(model.walker(variables, shape[1], 3, None), jnp.asarray(image), keep)
 
-    jax.block_until_ready(jax.jit(walk)(variables))
+    jax.block_until_ready(jax.jit(led)(variables))
     jax.effects_barrier()
     found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
     wanted = jax.jit(model.net.apply)(variables, jnp.asarray(image, jnp.float32) / (levels - 1))
     np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)
+
+
+def test_noise_is_the_same_made_at_once_or_row_by_row(monkeypatch):
+    model, variables = make(MODELS["rowlstm"], (5, 4, 3), 3)
+    at_once = jax.jit(lambda v: model.sample(v, jax.random.key(2), 8))(variables)
+    monkeypatch.setattr(walk, "MOST_NOISE", 0)
+    np.testing.assert_array_equal(jax.jit(lambda v: model.sample(v, jax.random.key(2), 8))(variables), at_once)

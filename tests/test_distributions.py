@@ -21,7 +21,7 @@ mixtures = pytest.mark.parametrize(
 @functools.cache
 def compiled(head, method):
     """A method of a head, `(outputs, value or x[, channel])`."""
-    return jax.jit(getattr(head, method), static_argnums=(2,) if method == "log_pmf_at" else ())
+    return jax.jit(getattr(head, method), static_argnums=(2,) if method.endswith("_at") else ())
 
 
 def outputs_and_values(head, num=200, seed=0, scale=1.0):
@@ -94,6 +94,8 @@ def test_log_prob_is_the_chain_of_the_conditionals(head):
     np.testing.assert_allclose(compiled(head, "log_prob")(outputs, value), chain[:, 0], rtol=1e-5, atol=1e-5)
     each = np.stack([compiled(head, "log_pmf_at")(jnp.asarray(outputs), x, j) for j in range(head.channels)], axis=1)
     np.testing.assert_allclose(compiled(head, "log_pmf")(jnp.asarray(outputs), x), each, rtol=1e-5, atol=1e-5)
+    scores = [compiled(head, "scores_at")(jnp.asarray(outputs), x, j) for j in range(head.channels)]
+    np.testing.assert_allclose(jax.nn.log_softmax(jnp.stack(scores, axis=1)), each, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", [LogisticMixture(5, 3, 4), Softmax(5, 3), LogisticMixture(2, 3, 4)], ids=str)

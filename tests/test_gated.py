@@ -1,13 +1,12 @@
 """Gated PixelCNN: one layer from its equations, who sees whom, likelihood, conditions, and its incremental form."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pixel_checks import all_images, random_variables, sensitivity
+from pixel_checks import all_images, check_frequencies, compiled, condition_for, kind_of, random_variables, sensitivity
 
 from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.core import UsageError
@@ -21,28 +20,8 @@ KEY = jax.random.key(0)
 CONDITIONS = [Classes(4, dropout=0.5), Vector(3), Map(2)]
 
 
-def kind_of(condition):
-    return type(condition).__name__.lower()
-
-
 def make(shape, levels, layers=2, features=7, **options):
     return GatedPixelCNN(shape=shape, levels=levels, layers=layers, features=features, head=8, **options)
-
-
-def condition_for(model, num):
-    """A condition for `num` images: labels with a −1 among them, vectors, or maps."""
-    draw, kind = np.random.default_rng(3), model.condition
-    if kind is None:
-        return None
-    if isinstance(kind, Classes):
-        return np.concatenate([draw.integers(0, kind.count, num - 1), [-1 if kind.dropout else 0]]).astype(np.int32)
-    size = (num, kind.size) if isinstance(kind, Vector) else (num, *model.shape[:2], kind.channels)
-    return draw.normal(size=size).astype(np.float32)
-
-
-@functools.cache
-def log_prob_of(model):
-    return jax.jit(model.log_prob)
 
 
 # One layer
@@ -194,7 +173,7 @@ def test_probabilities_sum_to_one(shape, levels, condition):
     images = all_images(shape, levels)
     one = condition_for(model, 2)
     same = None if one is None else np.repeat(one[:1], len(images), 0)
-    log_prob = log_prob_of(model)(random_variables(model), images, KEY, same)
+    log_prob = compiled(model, "log_prob")(random_variables(model), images, KEY, same)
     assert float(jnp.exp(log_prob).sum()) == pytest.approx(1.0, abs=2e-5)
 
 
@@ -209,16 +188,9 @@ def test_samples_follow_the_probabilities_under_their_condition(condition):
         one = condition_for(model, 2)
         return None if one is None else np.repeat(one[:1], num, 0)
 
-    probability = np.exp(np.asarray(log_prob_of(model)(variables, images, KEY, given(len(images))), np.float64))
-    sample = jax.jit(model.sample, static_argnums=2)
-    draws = np.asarray(sample(variables, jax.random.key(7), 40_000, given(40_000)))
-    expected = len(draws) * probability
-    counts = np.bincount(draws.reshape(len(draws), -1) @ (3 ** np.arange(3, -1, -1)), minlength=81)
-    kept = expected >= 5
-    observed = np.append(counts[kept], counts[~kept].sum())
-    wanted = np.append(expected[kept], expected[~kept].sum())
-    chi2, freedom = ((observed - wanted) ** 2 / wanted.clip(1e-9)).sum(), len(wanted) - 1
-    assert abs(chi2 - freedom) < 5 * np.sqrt(2 * freedom)
+    probability = np.exp(compiled(model, "log_prob")(variables, images, KEY, given(len(images))))
+    draws = compiled(model, "sample", 2)(variables, jax.random.key(7), 40_000, given(40_000))
+    check_frequencies(draws, probability, 3)
 
 
 # Conditions
@@ -231,7 +203,8 @@ def test_without_a_label_it_is_the_unconditional_model():
     image = np.random.default_rng(0).integers(0, 3, (4, 5, 6, 3), np.uint8)
     layers = {k: v for k, v in variables["params"]["layers"].items() if k != "condition"}
     plain = {"params": {**variables["params"], "layers": layers}}
-    wanted, log_prob = log_prob_of(dataclasses.replace(model, condition=None))(plain, image, KEY), log_prob_of(model)
+    wanted = compiled(dataclasses.replace(model, condition=None), "log_prob")(plain, image, KEY)
+    log_prob = compiled(model, "log_prob")
     missing = np.full(4, -1, np.int32)
     np.testing.assert_allclose(log_prob(variables, image, KEY, missing), wanted, rtol=1e-6)
     np.testing.assert_allclose(log_prob(variables, image, KEY), wanted, rtol=1e-6)
@@ -266,7 +239,7 @@ def test_the_loss_drops_labels_as_often_as_it_says():
     assert not objective.separable, "a loss that draws may not be taken in pieces"
     batch = {"image": jnp.asarray(image), "label": jnp.asarray(label)}
     losses = jax.jit(jax.vmap(lambda key: objective.loss(variables, batch, key)[0]))(jax.random.split(KEY, 2000))
-    with_label, without = (-float(log_prob_of(model)(variables, image, KEY, c)[0]) / 16 for c in (label, None))
+    with_label, without = (-float(compiled(model, "log_prob")(variables, image, KEY, c)[0]) / 16 for c in (label, None))
     dropped, kept = np.isclose(losses, without, rtol=1e-5), np.isclose(losses, with_label, rtol=1e-5)
     assert (dropped ^ kept).all()
     assert abs(dropped.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 2000)
@@ -297,8 +270,8 @@ def test_another_order_is_the_raster_model_of_the_turned_image(order):
     raster = dataclasses.replace(model, order="right-down", shape=turned_shape)
     variables, given = random_variables(raster), condition_for(model, 5)
     image = np.random.default_rng(0).integers(0, 3, (5, 3, 4, 3), np.uint8)
-    wanted = log_prob_of(raster)(variables, to_raster(image, order), KEY, to_raster(given, order))
-    np.testing.assert_allclose(log_prob_of(model)(variables, image, KEY, given), wanted, rtol=1e-5)
+    wanted = compiled(raster, "log_prob")(variables, to_raster(image, order), KEY, to_raster(given, order))
+    np.testing.assert_allclose(compiled(model, "log_prob")(variables, image, KEY, given), wanted, rtol=1e-5)
 
 
 # The incremental form
@@ -386,7 +359,7 @@ def test_bf16_computes_in_bf16_and_scores_in_float32():
     variables, given = random_variables(model, scale=0.05), condition_for(model, 4)
     image = np.random.default_rng(0).integers(0, 2, (4, 6, 6, 1), np.uint8)
     half = dataclasses.replace(model, dtype="bfloat16")
-    a, b = (log_prob_of(m)(variables, image, KEY, given) for m in (model, half))
+    a, b = (compiled(m, "log_prob")(variables, image, KEY, given) for m in (model, half))
     assert b.dtype == jnp.float32
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(jax.eval_shape(half.init, KEY, {})))
     np.testing.assert_allclose(a, b, rtol=2e-2)
@@ -405,7 +378,7 @@ def test_dropout_acts_in_training_only():
     loss = jax.jit(lambda key: objective.loss(variables, batch, key)[0])
     losses = [float(loss(jax.random.key(k))) for k in (0, 1)]
     assert losses[0] != losses[1]
-    scores = [np.asarray(log_prob_of(model)(variables, batch["image"], jax.random.key(k))) for k in (0, 1)]
+    scores = [np.asarray(compiled(model, "log_prob")(variables, batch["image"], jax.random.key(k))) for k in (0, 1)]
     np.testing.assert_array_equal(*scores)
 
 

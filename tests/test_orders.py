@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from pixel_checks import all_images, check_frequencies, random_variables, sensitivity
+from pixel_checks import all_images, check_frequencies, compiled, random_variables, sensitivity
 
 from jaxgen.conditions import Classes
 from jaxgen.core import UsageError
@@ -29,7 +29,7 @@ def make(name, shape, levels, order="right-down", **options):
 
 
 def score(model, variables, image):
-    return np.asarray(jax.jit(model.log_prob)(variables, image, KEY), np.float64)
+    return np.asarray(compiled(model, "log_prob")(variables, image, KEY), np.float64)
 
 
 # --- orders --------------------------------------------------------------------------------------------------------
@@ -112,8 +112,8 @@ def test_an_order_draws_the_pixels_of_full_passes(order, name, shape, levels):
         variables = jax.tree.map(lambda a: a.astype(jnp.float64), random_variables(model))
         rng = np.random.default_rng(0)
         image, given = rng.integers(0, levels, (8, *shape), np.uint8), rng.random(shape[:2]) < 0.3
-        cached = jax.jit(model.complete)(variables, KEY, image, given)
-        np.testing.assert_array_equal(cached, jax.jit(model.complete_by_full_passes)(variables, KEY, image, given))
+        cached = compiled(model, "complete")(variables, KEY, image, given)
+        np.testing.assert_array_equal(cached, compiled(model, "complete_by_full_passes")(variables, KEY, image, given))
         np.testing.assert_array_equal(cached[:, given], image[:, given])
 
 
@@ -133,7 +133,7 @@ def test_completing_a_prefix_is_exact(order):
     given = order_rank(shape, order) < 2
     assert model.completes_exactly(given)
     assert not model.completes_exactly(~given)
-    draws = jax.jit(model.complete)(variables, KEY, np.broadcast_to(image, (20_000, *shape)), given)
+    draws = compiled(model, "complete")(variables, KEY, np.broadcast_to(image, (20_000, *shape)), given)
     check_frequencies(draws, conditional(probability, shape, image, given), 2)
 
 
@@ -154,7 +154,7 @@ def member_scores(model, variables, image):
         raster = dataclasses.replace(model.model, shape=turned.shape[1:], levels=model.levels, condition=kind)
         params = variables["params"]["shared" if model.shared else order]
         told = np.full(len(image), i, np.int32) if model.shared else None
-        found.append(jax.jit(raster.log_prob)({"params": params}, turned, KEY, told))
+        found.append(compiled(raster, "log_prob")({"params": params}, turned, KEY, told))
     return np.asarray(found, np.float64)
 
 
@@ -177,7 +177,7 @@ def test_the_ensemble_is_the_mean_of_its_members(shape, levels, shared, orders):
     members = member_scores(model, variables, images)
     found = score(model, variables, images)
     np.testing.assert_allclose(np.exp(found), np.exp(members).mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(jax.jit(model.log_probs)(variables, images, KEY), members, atol=1e-4)
+    np.testing.assert_allclose(compiled(model, "log_probs")(variables, images, KEY), members, atol=1e-4)
     assert np.exp(found).sum() == pytest.approx(1, abs=1e-4)
     assert (found >= members.mean(axis=0) - 1e-4).all()
     if len(orders) > 1:
@@ -195,7 +195,7 @@ def enumerated(shared):
 @pytest.mark.parametrize("shared", [False, True])
 def test_samples_follow_the_mixture(shared):
     model, variables, probability = enumerated(shared)
-    draws = jax.jit(model.sample, static_argnums=2)(variables, KEY, 40_000)
+    draws = compiled(model, "sample", 2)(variables, KEY, 40_000)
     check_frequencies(draws, probability.mean(axis=0), 2)
 
 
@@ -220,7 +220,7 @@ def test_completion_is_the_conditional_of_the_members_that_it_fits(given, fit, s
     if known:
         draws = jax.jit(lambda variables: model.complete(variables, KEY, start, given))(variables)
     else:
-        draws = jax.jit(model.complete)(variables, KEY, start, given)
+        draws = compiled(model, "complete")(variables, KEY, start, given)
     check_frequencies(draws, conditional(probability[fit].mean(axis=0), model.shape, image, given), 2)
 
 
@@ -230,8 +230,11 @@ def test_where_no_order_fits_the_first_member_completes():
     assert not model.completes_exactly(given)
     part = {"params": variables["params"][model.orders[0]]}
     key = jax.random.split(jax.random.split(KEY)[1], len(model.orders))[0]
-    wanted = jax.jit(model.members[0].complete)(part, key, image, given)
-    for found in (model.complete(variables, KEY, image, given), jax.jit(model.complete)(variables, KEY, image, given)):
+    wanted = compiled(model.members[0], "complete")(part, key, image, given)
+    for found in (
+        model.complete(variables, KEY, image, given),
+        compiled(model, "complete")(variables, KEY, image, given),
+    ):
         np.testing.assert_array_equal(found, wanted)
 
 

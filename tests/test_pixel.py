@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pixel_checks import all_images, random_variables, sensitivity
+from pixel_checks import all_images, check_frequencies, random_variables, sensitivity
 
 from jaxgen.core import UsageError
 from jaxgen.images import to_float
@@ -79,14 +79,7 @@ def test_samples_follow_the_probabilities(name):
     images = all_images(model.shape, 3)
     probability = np.exp(np.asarray(jax.jit(model.log_prob)(variables, images, jax.random.key(0)), np.float64))
     draws = np.asarray(jax.jit(model.sample, static_argnums=2)(variables, jax.random.key(7), 40_000))
-    index = draws.reshape(len(draws), -1) @ (3 ** np.arange(3, -1, -1))
-    expected = len(draws) * probability
-    counts = np.bincount(index, minlength=81)
-    kept = expected >= 5
-    observed = np.append(counts[kept], counts[~kept].sum())
-    wanted = np.append(expected[kept], expected[~kept].sum())
-    chi2, freedom = ((observed - wanted) ** 2 / wanted.clip(1e-9)).sum(), len(wanted) - 1
-    assert abs(chi2 - freedom) < 5 * np.sqrt(2 * freedom)
+    check_frequencies(draws, probability, 3)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pixel_checks import all_images, random_variables, sensitivity
+from pixel_checks import (
+    all_images,
+    check_frequencies,
+    compiled,
+    condition_for,
+    random_variables,
+    sensitivity,
+)
 
 from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.core import UsageError
@@ -25,17 +32,6 @@ def make(shape, levels, layers=1, features=4, resolutions=2, **options):
     return PixelCNNPlusPlus(
         shape=shape, levels=levels, layers=layers, features=features, resolutions=resolutions, components=3, **options
     )
-
-
-def condition_for(model, num, seed=3):
-    """A condition for `num` images: labels with a −1 among them, vectors, or maps."""
-    draw, kind = np.random.default_rng(seed), model.condition
-    if kind is None:
-        return None
-    if isinstance(kind, Classes):
-        return np.concatenate([draw.integers(0, kind.count, num - 1), [-1 if kind.dropout else 0]]).astype(np.int32)
-    size = (num, kind.size) if isinstance(kind, Vector) else (num, *model.shape[:2], kind.channels)
-    return draw.normal(size=size).astype(np.float32)
 
 
 def images_for(model, num, seed=0):
@@ -102,15 +98,6 @@ def test_init_is_of_its_key_and_its_images():
 # Context
 
 
-def compiled(model, method, *static):
-    return _compiled(model, method, static)
-
-
-@functools.cache
-def _compiled(model, method, static):
-    return jax.jit(getattr(model, method), static_argnums=static)
-
-
 @pytest.mark.parametrize(
     ("shape", "layers", "resolutions", "condition"),
     [
@@ -150,13 +137,6 @@ def test_all_is_seen_but_the_hole_in_odd_rows(layers, resolutions, size):
 # Likelihood and samples
 
 
-CONDITIONS = [None, Classes(3, dropout=0.5), Vector(3), Map(2)]
-
-
-def kind_of(condition):
-    return type(condition).__name__.lower()
-
-
 @pytest.mark.parametrize(
     ("shape", "levels", "resolutions", "condition"),
     [
@@ -190,14 +170,7 @@ def test_samples_follow_the_probabilities(shape, levels):
     variables, images = random_variables(model, scale=0.6), all_images(shape, levels)
     probability = np.exp(np.asarray(compiled(model, "log_prob")(variables, images, KEY), np.float64))
     draws = np.asarray(compiled(model, "sample", 2)(variables, jax.random.key(7), 40_000))
-    number = levels ** np.arange(int(np.prod(shape)) - 1, -1, -1)
-    counts = np.bincount(draws.reshape(len(draws), -1).astype(int) @ number, minlength=len(images))
-    expected = len(draws) * probability
-    kept = expected >= 5
-    observed = np.append(counts[kept], counts[~kept].sum())
-    wanted = np.append(expected[kept], expected[~kept].sum())
-    chi2, freedom = ((observed - wanted) ** 2 / wanted.clip(1e-9)).sum(), len(wanted) - 1
-    assert abs(chi2 - freedom) < 5 * np.sqrt(2 * freedom)
+    check_frequencies(draws, probability, levels)
 
 
 def test_without_a_label_it_is_the_unconditional_model():

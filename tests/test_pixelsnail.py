@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pixel_checks import all_images
+from pixel_checks import all_images, check_frequencies, compiled, condition_for, kind_of
 
 from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.core import UsageError
@@ -22,20 +22,10 @@ from jaxgen.orders import to_raster
 KEY = jax.random.key(0)
 
 
-def kind_of(condition):
-    return type(condition).__name__.lower()
-
-
 def cases(names, *rows):
     """A test for each row, the last of which is a condition."""
     ids = ["-".join(kind_of(a) if a is row[-1] else str(a).replace(" ", "") for a in row) for row in rows]
     return pytest.mark.parametrize(names, rows, ids=ids)
-
-
-@functools.cache
-def compiled(model, method, *static):
-    """`model.method(*arrays, *static)`, compiled once for each model."""
-    return jax.jit(lambda *arrays: getattr(model, method)(*arrays, *static))
 
 
 def make(shape, levels, blocks=2, layers=1, features=6, **options):
@@ -53,17 +43,6 @@ def random_variables(model, seed=0, scale=1.0):
         return jnp.float32(a if last == "direction" else scale * (1 + 0.3 * a) if last == "scale" else 0.3 * scale * a)
 
     return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(model.init, KEY, {}))
-
-
-def condition_for(model, num, seed=3):
-    """A condition for `num` images: labels with a −1 among them, vectors, or maps."""
-    draw, kind = np.random.default_rng(seed), model.condition
-    if kind is None:
-        return None
-    if isinstance(kind, Classes):
-        return np.concatenate([draw.integers(0, kind.count, num - 1), [-1 if kind.dropout else 0]]).astype(np.int32)
-    size = (num, kind.size) if isinstance(kind, Vector) else (num, *model.shape[:2], kind.channels)
-    return draw.normal(size=size).astype(np.float32)
 
 
 # Attention
@@ -229,16 +208,8 @@ def test_samples_follow_the_probabilities(shape, levels, condition):
     )
     blank, none_given = np.zeros((40_000, *shape), np.uint8), np.zeros(shape[:2], bool)
     draws = compiled(model, "complete")(variables, jax.random.key(7), blank, none_given, given(40_000))
-    draws = np.asarray(draws)
-    expected, size = len(draws) * probability, int(np.prod(shape))
-    numbers = draws.reshape(len(draws), -1) @ (levels ** np.arange(size - 1, -1, -1))
-    counts = np.bincount(numbers, minlength=len(images))
-    kept = expected >= 5
-    assert kept.sum() > 10, "a flat enough distribution, please"
-    observed = np.append(counts[kept], counts[~kept].sum())
-    wanted = np.append(expected[kept], expected[~kept].sum())
-    chi2, freedom = ((observed - wanted) ** 2 / wanted.clip(1e-9)).sum(), len(wanted) - 1
-    assert abs(chi2 - freedom) < 5 * np.sqrt(2 * freedom)
+    assert (40_000 * probability >= 5).sum() > 10, "a flat enough distribution, please"
+    check_frequencies(draws, probability, levels)
 
 
 # Initialisation

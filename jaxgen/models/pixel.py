@@ -256,8 +256,8 @@ class PixelModel(Incremental, Sampler, Completer):
         c, shape, dtype = self.shape[2], (len(start), self.levels), accumulator(jnp.dtype(self.dtype))
 
         def draw(i: Array, channel: int, outputs: Array, value: Array, old: Array, noise: Array) -> Array:
-            log_pmf = self.likelihood.log_pmf_at(outputs, to_float(value, self.levels), channel)
-            new = jnp.argmax(log_pmf / temperature + noise, axis=-1).astype(jnp.uint8)
+            scores = self.likelihood.scores_at(outputs, to_float(value, self.levels), channel)
+            new = jnp.argmax(scores / temperature + noise, axis=-1).astype(jnp.uint8)
             return jnp.where(known[i // c], old, new)
 
         return start, draw, lambda i: jax.random.gumbel(jax.random.fold_in(key, i), shape, dtype)

@@ -208,7 +208,8 @@ class _Layers:
 
 def _lines(x: Array, kernel: Array) -> Array:
     """[w, layers, b, i] times [layers, i, o]."""
-    return jnp.einsum("wlbi,lio->wlbo", x, kernel)
+    # Not by einsum, whose product has its positions last and is long to turn back.
+    return jax.lax.dot_general(x.swapaxes(0, 1), kernel, (((3,), (1,)), ((0,), (0,)))).swapaxes(0, 1)
 
 
 class _Conv(_Layers):
@@ -280,21 +281,25 @@ class _Diagonal(_Layers):
 
     def prepare(self) -> None:
         self.left, self.left_bias = self.conv("input_to_left", POINT, self.wide, self.gates)
-        self.right, self.right_bias = self.conv("input_to_right", POINT, self.wide, self.gates)
+        right, self.right_bias = self.conv("input_to_right", POINT, self.wide, self.gates)
         weights = self.params["state_to_state"].astype(self.dtype)  # [layers, stream, up|left, gates]
-        self.up, self.side = weights[:, :, : self.features], weights[:, :, self.features :]
+        up, side = jnp.split(weights.swapaxes(0, 1), 2, axis=2)
+        # Behind a barrier, or they would be cut out anew at every pixel.
+        self.up, self.right, self.side = jax.lax.optimization_barrier(
+            (up[0], jnp.concatenate([right[:, 0], up[1]], axis=1), list(side))
+        )
         self.own = list(self.left[:, 0])
         self.cache = self.line(self.initial("h0", 0)), self.line(self.initial("h0", 1))
         self.start = self.initial("h0", 0), self.initial("c0", 0).astype(accumulator(self.dtype))
 
     def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
         left, right = cache
-        given = _lines(left, self.up[:, 0]) + self.left_bias[:, None]
+        given = _lines(left, self.up) + self.left_bias[:, None]
         return given + self.share(condition, slice(4 * self.features)), jnp.where(r > 0, right, 0)
 
     def beside(self, state: Any) -> Any:
         h, c = state
-        return _each(h, self.side[:, 0]), c
+        return _each(h, self.side[0]), c
 
     def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
         (pre, right), (side, c) = given, beside
@@ -305,12 +310,12 @@ class _Diagonal(_Layers):
         left, inputs = kept
         if right is not None:  # the first layer's stream has an embedding of its own
             inputs = inputs.at[:, 0].set(right)
-        pre = _lines(inputs, self.right[:, 0]) + self.right_bias[:, None] + _lines(cache[1], self.up[:, 1])
+        pre = _lines(jnp.concatenate([inputs, cache[1]], axis=-1), self.right) + self.right_bias[:, None]
         pre = pre + self.share(condition, slice(4 * self.features, None))
 
         def pixel(state: Any, pre: Array) -> Any:
             h, c = state
-            h, c = _cell(pre + _each(h, self.side[:, 1]), c, self.dtype)
+            h, c = _cell(pre + _each(h, self.side[1]), c, self.dtype)
             return (h, c), h
 
         start = self.initial("h0", 1), self.initial("c0", 1).astype(accumulator(self.dtype))

@@ -53,19 +53,26 @@ Draw = Callable[[Array, int, Array, Array, Array, Any], Array]
 net's outputs for its pixel, the pixel's channels so far, the value that stood there, and `noise(i)`."""
 
 
+MOST_NOISE = 4_000_000
+"""Numbers of noise that are made at once for a whole image: 16 MB."""
+
+
 def draw_image(
     walker: Walker, start: UInt8[Array, "b h w c"], draw: Draw, noise: Callable[[Array], Any] = lambda i: None
 ) -> UInt8[Array, "b h w c"]:
     """Images drawn over `start` in raster order, sub-pixel after sub-pixel, in two nested scans.
 
-    `noise(i)` is made for a whole row at once, which is cheaper than in `draw`.
+    `noise(i)` is made for the whole image at once, or row by row where that would be large: cheaper than in `draw`.
     """
     h, w, c = start.shape[1:]
+    every = jnp.arange(h * w * c).reshape(h, w, c)
+    noises_of = jax.vmap(jax.vmap(noise))
+    size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(jax.vmap(noises_of), every)))
+    at_once = size <= MOST_NOISE
 
     def row(cache: Any, line: Any) -> Any:
-        r, old = line
+        r, old, numbers, noises = line
         given, state = walker.row(cache, r)
-        numbers = (r * w * c + jnp.arange(w * c)).reshape(w, c)
 
         def pixel(state: Any, at: Any) -> Any:
             i, given, old, noise = at
@@ -76,9 +83,9 @@ def draw_image(
             value, state, kept = walker.pixel(given, state, draw_channel)
             return state, (value, kept)
 
-        noises = jax.vmap(jax.vmap(noise))(numbers)
+        noises = noises if at_once else noises_of(numbers)
         _, (values, kept) = jax.lax.scan(pixel, state, (numbers, given, old, noises))
         return walker.finish(cache, kept, values, r), values
 
-    lines = (jnp.arange(h), start.transpose(1, 2, 0, 3))
+    lines = (jnp.arange(h), start.transpose(1, 2, 0, 3), every, jax.vmap(noises_of)(every) if at_once else None)
     return jax.lax.scan(row, walker.cache(), lines)[1].transpose(2, 0, 1, 3)
