@@ -11,7 +11,7 @@ up to 57 times slower).
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from typing import Literal
 
 import flax.linen as nn
@@ -82,16 +82,17 @@ def _tap_conv_forward(x: Array, kernel: Array, taps: Taps) -> tuple[Array, tuple
 
 
 def _tap_conv_backward(taps: Taps, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    # Shifted copies are made of the narrower side. Where that is dy, both gradients are products with the same copies;
-    # where it is x, as in a first layer of few channels, dx is seldom wanted, and its copies are then never made.
+    # What is shifted is the narrower side: where that is dy, both gradients are products with the same copies of it;
+    # where it is x, dy is multiplied as it is and the products are shifted and summed.
     x, kernel = saved
     t, i, o = kernel.shape
-    shifted = gather(dy, taps, -1)
-    dx = dense(shifted, kernel.swapaxes(1, 2).reshape(t * o, i))
     if i < o:
+        parts = jnp.split(dense(dy, kernel.transpose(2, 0, 1).reshape(o, t * i)), t, axis=-1)
+        dx = reduce(jnp.add, (gather(part, (tap,), -1) for part, tap in zip(parts, taps)))
         return dx, (gather(x, taps).reshape(-1, t * i).T @ dy.reshape(-1, o)).reshape(t, i, o)
+    shifted = gather(dy, taps, -1)
     dk = x.reshape(-1, i).T @ shifted.reshape(-1, t * o)
-    return dx, dk.reshape(i, t, o).swapaxes(0, 1)
+    return dense(shifted, kernel.swapaxes(1, 2).reshape(t * o, i)), dk.reshape(i, t, o).swapaxes(0, 1)
 
 
 tap_conv.defvjp(_tap_conv_forward, _tap_conv_backward)
