@@ -1,4 +1,5 @@
-"""What the tests of several pixel models share: random weights, whose logits move with whom, all images of a shape."""
+"""What the tests of several pixel models share: random weights, conditions and compiled methods, whose logits move with
+whom, all images of a shape."""
 
 import functools
 import itertools

@@ -231,11 +231,8 @@ def test_where_no_order_fits_the_first_member_completes():
     part = {"params": variables["params"][model.orders[0]]}
     key = jax.random.split(jax.random.split(KEY)[1], len(model.orders))[0]
     wanted = compiled(model.members[0], "complete")(part, key, image, given)
-    for found in (
-        model.complete(variables, KEY, image, given),
-        compiled(model, "complete")(variables, KEY, image, given),
-    ):
-        np.testing.assert_array_equal(found, wanted)
+    for complete in (model.complete, compiled(model, "complete")):
+        np.testing.assert_array_equal(complete(variables, KEY, image, given), wanted)
 
 
 @pytest.mark.parametrize("shared", [False, True])

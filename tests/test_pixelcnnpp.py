@@ -7,14 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pixel_checks import (
-    all_images,
-    check_frequencies,
-    compiled,
-    condition_for,
-    random_variables,
-    sensitivity,
-)
+from pixel_checks import all_images, check_frequencies, compiled, condition_for, random_variables, sensitivity
 
 from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.core import UsageError
