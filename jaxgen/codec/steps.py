@@ -109,8 +109,7 @@ def _programs(model: Any, batch: int, platform: str) -> tuple[Callable[..., Any]
             pmf.append(jnp.exp(model.likelihood.log_pmf_at(outputs, to_float(value, model.levels), k)))
             return known[:, k]
 
-        here = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, j, keepdims=False), given)
-        _, state, kept = walker.pixel(here, state, draw)
+        _, state, kept = walker.pixel(walker.column(given, j), state, draw)
         return jnp.stack(pmf, 1), state, kept
 
     def close_row(walker: Any, cache: Any, kept: Any, values: Array, r: Array) -> Any:

@@ -2,7 +2,8 @@
 
 At the start of a row all that depends on finished rows is one product for all layers and columns together; in the row
 itself a pixel costs a few small products per layer. A colour pixel is passed once for each channel, with the channels
-drawn so far. Lines of a map are [w, layers, b, features], so that a scan over columns slices them.
+drawn so far. Lines of a map are [layers, w, b, features], as their products take and give them: a pixel cuts out its
+column. To turn them, so that columns came first, would take longer than the products.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jaxgen.images import to_float
 from jaxgen.nn.masked import live_kernel, raster_taps, row_taps
 from jaxgen.nn.pixel import POINT, ConvLayer, DiagonalLayer, PixelNet, RowLayer, colours
 from jaxgen.nn.recurrent import accumulator
-from jaxgen.nn.walk import DrawPixel, Walker
+from jaxgen.nn.walk import DrawPixel, Walker, entry
 
 
 class PixelWalker(Walker):
@@ -68,6 +69,11 @@ class PixelWalker(Walker):
         given = self.embed.upper_part(above), self.layer.row(layers, r, self.conditions(r))
         return given, (window, self.layer.start)
 
+    def column(self, given: Any, j: Array) -> Any:
+        """What column j is given."""
+        embedded, lines = given
+        return entry(embedded, j), entry(lines, j, axis=1)
+
     def pixel(self, given: Any, state: Any, draw: DrawPixel) -> tuple[Array, Any, Any]:
         """One pass of all layers for each channel, with the channels drawn so far."""
         embedded, given = given
@@ -94,6 +100,7 @@ class PixelWalker(Walker):
         own = self.pixels(values.swapaxes(0, 1))
         right = None if self.embed_right is None else self.embed_right.whole_row(above, own)
         above = jnp.concatenate([above[:, 1:], own[:, None]], axis=1)
+        kept = jax.tree.map(lambda a: a.swapaxes(0, 1), kept)
         return above, self.layer.finish(layers, kept, right, self.conditions(r))
 
 
@@ -159,7 +166,7 @@ class _Layers:
         return kernel.astype(self.dtype), own["bias"].astype(self.dtype)
 
     def zeros(self, *shape: int) -> Array:
-        return jnp.zeros((*shape, self.net.layers, self.batch, self.features), self.dtype)
+        return jnp.zeros((self.net.layers, *shape, self.batch, self.features), self.dtype)
 
     def initial(self, name: str, side: int | None = None) -> Array:
         """A learned initial state, [layers, b, h]."""
@@ -168,7 +175,8 @@ class _Layers:
 
     def line(self, state: Array) -> Array:
         """The same state in every column."""
-        return jnp.broadcast_to(state, (self.width, *state.shape))
+        layers, *rest = state.shape
+        return jnp.broadcast_to(state[:, None], (layers, self.width, *rest))
 
     def out(self, n: int, hidden: Array) -> Array:
         """Residual and skip part of layer n, [b,4h]."""
@@ -182,15 +190,15 @@ class _Layers:
         raise NotImplementedError
 
     def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
-        """What finished rows and the condition [w,b,k] give to each column of row r; leaves [w, layers, b, …]."""
+        """What finished rows and the condition [w,b,k] give to each column of row r; leaves [layers, w, b, …]."""
         raise NotImplementedError
 
     def share(self, condition: Array | None, part: slice = slice(None)) -> Any:
-        """The condition's share [w, layers, b, o] of the maps that it biases; `part` of their features."""
+        """The condition's share [layers, w, b, o] of the maps that it biases; `part` of their features."""
         if condition is None:
             return 0
         kernel = self.params["condition"][..., part].astype(self.dtype)
-        return jnp.einsum("wbk,lko->wlbo", condition.astype(self.dtype), kernel)
+        return jnp.einsum("wbk,lko->lwbo", condition.astype(self.dtype), kernel)
 
     def beside(self, state: Any) -> Any:
         """What the left neighbour gives to a pixel, in all layers at once; leaves [layers, b, …]."""
@@ -201,15 +209,21 @@ class _Layers:
         raise NotImplementedError
 
     def finish(self, cache: Any, kept: Any, right: Array | None, condition: Array | None) -> Any:
-        """The cache after a row; by default what its pixels kept. `right` is the first layer's right-to-left input,
-        where that has an embedding of its own."""
+        """The cache after a row; by default what its pixels kept, as lines. `right` [w,b,2h] is the first layer's
+        right-to-left input, where that has an embedding of its own."""
         return kept
 
 
 def _lines(x: Array, kernel: Array) -> Array:
-    """[w, layers, b, i] times [layers, i, o]."""
+    """[layers, w, b, i] times [layers, i, o]."""
     # Not by einsum, whose product has its positions last and is long to turn back.
-    return jax.lax.dot_general(x.swapaxes(0, 1), kernel, (((3,), (1,)), ((0,), (0,)))).swapaxes(0, 1)
+    return jax.lax.dot_general(x, kernel, (((3,), (1,)), ((0,), (0,))))
+
+
+def _near(lines: Array) -> Array:
+    """Each column of [layers, w, b, i] between its neighbours, zeros outside: [layers, w, b, 3i]."""
+    padded = jnp.pad(lines, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    return jnp.concatenate([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=-1)
 
 
 class _Conv(_Layers):
@@ -224,16 +238,14 @@ class _Conv(_Layers):
         self.cache, self.start = self.zeros(self.width), self.zeros()
 
     def row(self, cache: Array, r: Array, condition: Array | None) -> Array:
-        padded = jnp.pad(cache, ((1, 1), (0, 0), (0, 0), (0, 0)))
-        near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
-        return _lines(near, self.above) + self.bias[:, None] + self.share(condition)
+        return _lines(_near(cache), self.above) + self.share(condition)
 
     def beside(self, state: Array) -> Array:
         return _each(state, self.left)
 
     def pixel(self, n: int, given: Array, beside: Array, x: Array) -> tuple[Array, Any, Any]:
         narrow = jax.nn.relu(jax.nn.relu(x) @ self.narrow_kernel[n] + self.narrow_bias[n])
-        return jax.nn.relu(given + beside + narrow @ self.own[n]), narrow, narrow
+        return jax.nn.relu(given + beside + narrow @ self.own[n] + self.bias[n]), narrow, narrow
 
 
 def _each(x: Array, kernel: Array) -> Array:
@@ -263,16 +275,14 @@ class _Row(_Layers):
 
     def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
         h, c = cache
-        padded = jnp.pad(h, ((1, 1), (0, 0), (0, 0), (0, 0)))
-        near = jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=-1)
-        return _lines(near, self.weights) + self.bias[:, None] + self.share(condition), c
+        return _lines(_near(h), self.weights) + self.share(condition), c
 
     def beside(self, state: Array) -> Array:
         return _each(state, self.left)
 
     def pixel(self, n: int, given: Any, beside: Array, x: Array) -> tuple[Array, Any, Any]:
         pre, c = given
-        h, c = _cell(pre + beside + x @ self.own[n], c, self.dtype)
+        h, c = _cell(pre + beside + x @ self.own[n] + self.bias[n], c, self.dtype)
         return h, x, (h, c)
 
 
@@ -294,8 +304,8 @@ class _Diagonal(_Layers):
 
     def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
         left, right = cache
-        given = _lines(left, self.up) + self.left_bias[:, None]
-        return given + self.share(condition, slice(4 * self.features)), jnp.where(r > 0, right, 0)
+        given = _lines(left, self.up) + self.share(condition, slice(4 * self.features))
+        return given, jnp.where(r > 0, right, 0)
 
     def beside(self, state: Any) -> Any:
         h, c = state
@@ -303,23 +313,26 @@ class _Diagonal(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
         (pre, right), (side, c) = given, beside
-        h, c = _cell(pre + side + x @ self.own[n], c, self.dtype)
+        h, c = _cell(pre + side + x @ self.own[n] + self.left_bias[n], c, self.dtype)
         return h + right, (h, c), (h, x)
 
     def finish(self, cache: Any, kept: Any, right: Array | None, condition: Array | None) -> Any:
         left, inputs = kept
         if right is not None:  # the first layer's stream has an embedding of its own
-            inputs = inputs.at[:, 0].set(right)
-        pre = _lines(jnp.concatenate([inputs, cache[1]], axis=-1), self.right) + self.right_bias[:, None]
+            inputs = inputs.at[0].set(right)
+        pre = _lines(jnp.concatenate([inputs, cache[1]], axis=-1), self.right)
         pre = pre + self.share(condition, slice(4 * self.features, None))
 
-        def pixel(state: Any, pre: Array) -> Any:
-            h, c = state
-            h, c = _cell(pre + _each(h, self.side[1]), c, self.dtype)
-            return (h, c), h
+        bias = self.right_bias[:, None]
+
+        def pixel(state: Any, j: Array) -> Any:
+            h, c, lines = state
+            h, c = _cell(entry(pre, j, axis=1) + _each(h, self.side[1]) + bias, c, self.dtype)
+            return (h, c, jax.lax.dynamic_update_index_in_dim(lines, h, j, 1, allow_negative_indices=False)), None
 
         start = self.initial("h0", 1), self.initial("c0", 1).astype(accumulator(self.dtype))
-        return left, jax.lax.scan(pixel, start, pre, reverse=True)[1]
+        (_, _, lines), _ = jax.lax.scan(pixel, (*start, cache[1]), jnp.arange(self.width), reverse=True)
+        return left, lines
 
 
 _KINDS: dict[Any, type[_Layers]] = {ConvLayer: _Conv, RowLayer: _Row, DiagonalLayer: _Diagonal}

@@ -7,7 +7,7 @@ for all layers; then the layers follow each other with two small products each, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,14 @@ from jaxgen.nn.gated import FIRST, GatedNet, gate
 from jaxgen.nn.masked import live_kernel, row_taps
 from jaxgen.nn.pixel import POINT, colours
 from jaxgen.nn.recurrent import accumulator
-from jaxgen.nn.walk import DrawPixel, Walker
+from jaxgen.nn.walk import DrawPixel, Walker, entry
 
 
 class GatedWalker(Walker):
     """`nn.gated.GatedNet` pixel by pixel, for `batch` images `width` wide, with `condition` as the net takes it.
 
     Its cache is the last three rows of input channels [3,w,b,i], the last rows of every layer's vertical input
-    [layers,⌊n/2⌋,w,b,p], and what the vertical stack gives to the row that comes next [w,layers,b,2p].
+    [layers,⌊n/2⌋,w,b,p], and what the vertical stack gives to the row that comes next [layers,w,b,2p].
     """
 
     def __init__(self, net: GatedNet, params: Any, width: int, batch: int, levels: int, condition: Array | None = None):
@@ -79,6 +79,10 @@ class GatedWalker(Walker):
         left = jnp.zeros((self.net.layers, self.batch, self.left.shape[1]), self.dtype)
         return cache[2], (window, left)
 
+    def column(self, given: Array, j: Array) -> Array:
+        """What column j is given [layers,b,2p]."""
+        return cast(Array, entry(given, j, axis=1))
+
     def pixel(self, given: Any, state: Any, draw: DrawPixel) -> tuple[Array, Any, Any]:
         """One pass of all layers for each channel, with the channels drawn so far."""
         window, left = state
@@ -122,7 +126,7 @@ class GatedWalker(Walker):
 
         v = _near(above, FIRST // 2) @ self.embed_down + self.embed_down_bias
         _, (rows, given) = jax.lax.scan(layer, v, (rows, self.vertical))
-        return above, rows, given.swapaxes(0, 1)
+        return above, rows, given
 
 
 def _flat(kernel: Array) -> Array:

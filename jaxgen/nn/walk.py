@@ -9,6 +9,7 @@ passes.
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,12 @@ from jaxtyping import Array, UInt8
 DrawPixel = Callable[[int, Array, Array], Array]
 """`(channel, outputs, value) -> uint8[b]`: a sub-pixel from the net's outputs for its pixel and from `value`
 uint8[b,c], of which the channels before it are set."""
+
+
+def entry(tree: Any, j: Array, axis: int = 0) -> Any:
+    """Entry j of every leaf, counted along `axis`."""
+    pick = functools.partial(jax.lax.dynamic_index_in_dim, axis=axis, keepdims=False, allow_negative_indices=False)
+    return jax.tree.map(lambda leaf: pick(leaf, j), tree)
 
 
 class Walker(abc.ABC):
@@ -33,14 +40,18 @@ class Walker(abc.ABC):
 
     @abc.abstractmethod
     def row(self, cache: Any, r: Array) -> tuple[Any, Any]:
-        """Open row r: what its columns are given, with a leading axis of columns, and the first pixel's state."""
+        """Open row r: what its columns are given, and the first pixel's state."""
+
+    def column(self, given: Any, j: Array) -> Any:
+        """What column j is given, of what `row` gave to all; by default, columns are the first axis of every leaf."""
+        return entry(given, j)
 
     @abc.abstractmethod
     def pixel(self, given: Any, state: Any, draw: DrawPixel) -> tuple[UInt8[Array, "b c"], Any, Any]:
         """One pixel: its channels by `draw` one after the other, the state for its right neighbour, what its row keeps.
 
-        `given` is one column of what `row` gave. What `draw` is given for a channel, and the state, must not depend on
-        later channels.
+        `given` is its `column` of what `row` gave. What `draw` is given for a channel, and the state, must not depend
+        on later channels.
         """
 
     @abc.abstractmethod
@@ -75,16 +86,16 @@ def draw_image(
         given, state = walker.row(cache, r)
 
         def pixel(state: Any, at: Any) -> Any:
-            i, given, old, noise = at
+            i, j, old, noise = at
 
             def draw_channel(k: int, outputs: Array, value: Array) -> Array:
                 return draw(i[k], k, outputs, value, old[:, k], jax.tree.map(lambda n: n[k], noise))
 
-            value, state, kept = walker.pixel(given, state, draw_channel)
+            value, state, kept = walker.pixel(walker.column(given, j), state, draw_channel)
             return state, (value, kept)
 
         noises = noises if at_once else noises_of(numbers)
-        _, (values, kept) = jax.lax.scan(pixel, state, (numbers, given, old, noises))
+        _, (values, kept) = jax.lax.scan(pixel, state, (numbers, jnp.arange(w), old, noises))
         return walker.finish(cache, kept, values, r), values
 
     lines = (jnp.arange(h), start.transpose(1, 2, 0, 3), every, jax.vmap(noises_of)(every) if at_once else None)
