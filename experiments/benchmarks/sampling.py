@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="models whose name contains this, in any case")
     parser.add_argument("--no-torch", action="store_true", help="leave the PyTorch peers out")
     options = parser.parse_args()
+    if options.samples < 1 or options.naive < 0:
+        parser.error(f"wanted --samples from 1 and --naive from 0 on, got {options.samples}, {options.naive}")
     from jaxgen.mesh import prepare_cpu
 
     prepare_cpu(IMAGES)
@@ -79,21 +81,21 @@ def row(name: str, model: Any, asked: float | None, options: argparse.Namespace)
         return cached(variables, jax.random.key(i))
 
     before, _ = timed(quick, options.samples - options.samples // 2)
-    naive, naive_text, ratio_text, differing = 0.0, "–", "–", "–"
+    naive, differing = [], "–"
     if hasattr(model, "complete_by_full_passes") and options.naive:
         full = jax.jit(
             lambda v, k, image: model.complete_by_full_passes(v, k, image, nothing), out_shardings=sharded(mesh)
         )
         blank = jax.device_put(blank, sharded(mesh))
         full = full.lower(variables, jax.random.key(0), blank).compile()
-        runs, slow = timed(lambda i: full(variables, jax.random.key(i), blank), options.naive, warm=False)
-        naive = statistics.median(runs)
+        naive, slow = timed(lambda i: full(variables, jax.random.key(i), blank), options.naive, warm=False)
         drawn = cached(variables, jax.random.key(options.naive - 1))
         differing = str(int((np.asarray(slow) != np.asarray(drawn)).sum()))
     after, _ = timed(quick, options.samples // 2, warm=False)  # a machine changes its pace while the naive runs last
     seconds = statistics.median(before + after)
+    naive_text = ratio_text = "–"
     if naive:
-        naive_text, ratio_text = f"{naive:.1f}", f"{naive / seconds:.0f}"
+        naive_text, ratio_text = f"{statistics.median(naive):.1f}", f"{statistics.median(naive) / seconds:.0f}"
     torch_text = torch_ratio = "–"
     if not options.no_torch and (took := torch_seconds(model)) is not None:
         torch_text, torch_ratio = f"{took:.1f}", f"{took / seconds:.0f}"

@@ -3,7 +3,7 @@
 At the start of a row all that depends on finished rows is one product for all layers and columns together; in the row
 itself a pixel costs a few small products per layer. A colour pixel is passed once for each channel, with the channels
 drawn so far. Lines of a map are [layers, w, b, features], as their products take and give them: a pixel cuts out its
-column. To turn them, so that columns came first, would take longer than the products.
+column. To turn them, so that columns came first, would take as long as the products.
 """
 
 from __future__ import annotations
@@ -323,11 +323,9 @@ class _Diagonal(_Layers):
         pre = _lines(jnp.concatenate([inputs, cache[1]], axis=-1), self.right)
         pre = pre + self.share(condition, slice(4 * self.features, None))
 
-        bias = self.right_bias[:, None]
-
         def pixel(state: Any, j: Array) -> Any:
             h, c, lines = state
-            h, c = _cell(entry(pre, j, axis=1) + _each(h, self.side[1]) + bias, c, self.dtype)
+            h, c = _cell(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None], c, self.dtype)
             return (h, c, jax.lax.dynamic_update_index_in_dim(lines, h, j, 1, allow_negative_indices=False)), None
 
         start = self.initial("h0", 1), self.initial("c0", 1).astype(accumulator(self.dtype))
