@@ -23,9 +23,10 @@ def recipe(
     features: int = 32,
     batch: int = 16,
     steps: int = 16_000,
-    lr: float = 1e-2,  # of the matrices
-    lr_rest: float = 3e-3,  # of biases, first states and the last map
+    lr: float = 7e-3,  # of the matrices
+    lr_rest: float = 2e-3,  # of biases, first states and the last map
     momentum: float = 0.9,
+    weight_decay: float = 0.1,  # of the matrices, per step times the learning rate
     warmup: int = 200,
     clip: float = 0.13,  # largest norm of the gradient, of nats per pixel
     ema: float = 0.999,  # decay of the averaged parameters that are evaluated
@@ -38,7 +39,7 @@ def recipe(
     return Recipe(
         data=source(data),
         model=DiagonalBiLSTM(shape=(28, 28, 1), levels=2, layers=layers, features=features),
-        optimizer=muon(schedule(lr), schedule(lr_rest), momentum),
+        optimizer=muon(schedule(lr), schedule(lr_rest), momentum, weight_decay),
         batch=batch,
         steps=steps,
         clip=clip,

@@ -17,6 +17,7 @@ def muon(
     learning_rate: optax.ScalarOrSchedule,
     adam_learning_rate: optax.ScalarOrSchedule | None = None,
     beta: float = 0.95,
+    weight_decay: float = 0.0,
     by_adam: tuple[str, ...] = ("logits",),
 ) -> optax.GradientTransformation:
     """Muon: momentum whose matrices are orthogonalised (Jordan et al. 2024; optax.contrib.muon), for kernels.
@@ -24,6 +25,9 @@ def muon(
     A kernel [taps, in, out] is one matrix from all of its inputs to its outputs; a stack of layers, streams or both is
     as many matrices. Updates are scaled to the root mean square .2 of Adam's (2502.16982). Biases, learned first states
     and the maps `by_adam` are moved by Nadam, with `adam_learning_rate` (default: the same).
+
+    Each step shrinks the matrices by `weight_decay` times the learning rate. Updates are as large at the end of a
+    plateau as at its start, so that without it a long run's matrices grow until it diverges.
     """
 
     def axes(path: Any, leaf: Any) -> MuonDimensionNumbers | None:
@@ -38,6 +42,7 @@ def muon(
     return _muon(
         learning_rate,
         beta=beta,
+        weight_decay=weight_decay,
         consistent_rms=0.2,
         adam_learning_rate=learning_rate if adam_learning_rate is None else adam_learning_rate,
         muon_weight_dimension_numbers=lambda params: jax.tree_util.tree_map_with_path(axes, params),

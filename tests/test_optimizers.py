@@ -54,6 +54,23 @@ def test_kernels_become_orthogonal_and_the_rest_is_adams(kind):
             assert np.linalg.norm(matrix) == pytest.approx(size, rel=0.3), name
 
 
+def test_weight_decay_shrinks_the_matrices_alone():
+    model = DiagonalBiLSTM(shape=(8, 8, 1), levels=2, layers=2, features=8, head=8)
+    params = random_variables(model)["params"]
+
+    @jax.jit
+    def first(params):
+        return [o.update(params, o.init(params), params)[0] for o in (muon(1e-2, weight_decay=0.5), muon(1e-2))]
+
+    decayed, plain = first(params)
+    for (path, param), one, other in zip(
+        jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(decayed), jax.tree.leaves(plain)
+    ):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        matrix = name.endswith(("kernel", "state_to_state")) and "logits" not in name
+        np.testing.assert_allclose(one, other - 5e-3 * param * matrix, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
 def test_it_lowers_a_loss():
     model = PixelCNN(shape=(6, 6, 1), levels=2, layers=1, features=4, head=4)
     variables, optimizer = jax.jit(model.init)(jax.random.key(0), {}), muon(1e-2)
