@@ -1,8 +1,8 @@
-"""Diagonal BiLSTM on static binarised MNIST. 1601.06759: 79.20 nats. Ours: 80.48 nats.
+"""Diagonal BiLSTM on static binarised MNIST. 1601.06759: 79.20 nats. Ours: 78.72 nats.
 
-For an hour on two cores: 4 layers of 32 features, Muon with warm-up and a cosine to zero, averaged parameters. Ours is
-of an hour on shared cores that ended before its schedule (`benchmarks/time_to_quality.py --minutes 60`). The
-settings are ours; `diagonal_mnist` has the paper's.
+For an hour on two cores: 4 layers of 32 features, Muon with weight decay, warm-up and a cosine to zero, averaged
+parameters. Ours is of 32,327 steps in 54 minutes (`benchmarks/time_to_quality.py --minutes 60`). Without the decay the
+matrices grow until so long a run diverges. The settings are ours; `diagonal_mnist` has the paper's.
 
 Protocol: exact test nats per image, Larochelle's fixed binarisation, 50k train, 10k validation, 10k test.
 
@@ -22,7 +22,7 @@ def recipe(
     layers: int = 4,
     features: int = 32,
     batch: int = 16,
-    steps: int = 16_000,
+    steps: int = 32_000,
     lr: float = 7e-3,  # of the matrices
     lr_rest: float = 2e-3,  # of biases, first states and the last map
     momentum: float = 0.9,
@@ -52,4 +52,4 @@ def recipe(
 
 
 SMOKE = dict(layers=1, features=4, batch=8, steps=4, evaluate_every=2, samples=0)
-EXPECTED = {"test/nats": (78.5, 80.0)}
+EXPECTED = {"test/nats": (78.0, 79.5)}
