@@ -1,8 +1,8 @@
 """Diagonal BiLSTM on static binarised MNIST. 1601.06759: 79.20 nats. Ours: 78.72 nats.
 
 For an hour on two cores: 4 layers of 32 features, Muon with weight decay, warm-up and a cosine to zero, averaged
-parameters. Ours is of 32,327 steps in 54 minutes (`benchmarks/time_to_quality.py --minutes 60`). Without the decay the
-matrices grow until so long a run diverges. The settings are ours; `diagonal_mnist` has the paper's.
+parameters. Ours is of 32,327 steps in 54 minutes (`benchmarks/time_to_quality.py --minutes 60`). A run without the
+decay, at higher rates, diverged (`RESULTS.md`). The settings are ours; `diagonal_mnist` has the paper's.
 
 Protocol: exact test nats per image, Larochelle's fixed binarisation, 50k train, 10k validation, 10k test.
 

@@ -26,8 +26,8 @@ def muon(
     as many matrices. Updates are scaled to the root mean square .2 of Adam's (2502.16982). Biases, learned first states
     and the maps `by_adam` are moved by Nadam, with `adam_learning_rate` (default: the same).
 
-    Each step shrinks the matrices by `weight_decay` times the learning rate. Updates are as large at the end of a
-    plateau as at its start, so that without it a long run's matrices grow until it diverges.
+    Each step shrinks the matrices by `weight_decay` times the learning rate. The size of an update does not depend on
+    the gradient's, so that without decay the matrices of a long run keep growing.
     """
 
     def axes(path: Any, leaf: Any) -> MuonDimensionNumbers | None:
