@@ -1,7 +1,8 @@
 """Nats on the whole test set of static binarised MNIST after some minutes of training: prints a table.
 
     python experiments/benchmarks/time_to_quality.py --data PATH
-    python experiments/benchmarks/time_to_quality.py --data PATH --minutes 60 --recipes diagonal_mnist_hour --curve 2000
+    python experiments/benchmarks/time_to_quality.py --data PATH --minutes 60 --curve 2000
+    python experiments/benchmarks/time_to_quality.py --data PATH --recipes diagonal_mnist_short rowlstm_mnist_hour
 
 A recipe is first run for some seconds to learn its steps per second on this machine, which is not counted. Then its
 number of steps is set to what fits into the minutes, so that its schedule ends with them (`--fill` leaves room for a
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="static binarised MNIST, as `jaxgen train --data` takes it")
     parser.add_argument("--minutes", type=float, default=8.0, help="of training (default 8)")
-    parser.add_argument("--recipes", nargs="+", default=["diagonal_mnist_short"], help="stems in experiments/")
+    parser.add_argument("--recipes", nargs="+", default=["diagonal_mnist_hour"], help="stems in experiments/")
     parser.add_argument("--fill", type=float, default=0.985, help="share of the minutes that the steps should fill")
     parser.add_argument("--curve", type=int, default=10**9, help="score validation data every so many steps too")
     parser.add_argument("--seed", type=int, default=0)
