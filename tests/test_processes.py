@@ -151,9 +151,7 @@ def test_a_signal_to_one_stops_all_and_a_death_ends_all_and_the_run_goes_on(tmp_
             assert codes[1] == -signal.SIGKILL
             assert codes[0] not in (0, None)
             assert time.time() - began < 4 * HEARTBEAT
-            # Whoever notices first ends it: the coordinator, the collective that waits for the dead one, or Gloo, which
-            # aborts the process when a collective is given what was left of another.
-            assert any(words in first for words in ("task died", "closed by peer", "gloo::EnforceNotMet")), first
+            assert "task died" in first or "closed by peer" in first, first
         else:
             assert codes == [143, 128 + ending], said
             assert "the same command resumes" in first
