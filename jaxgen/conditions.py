@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgen.draws import example_keys
 from jaxgen.errors import UsageError
 
 UNLABELLED = -1
@@ -106,4 +107,6 @@ def drop(kind: Kind | None, condition: Any, key: Any) -> Any:
     """Labels with some of them dropped, as `Classes.dropout` says; other conditions as they are."""
     if not isinstance(kind, Classes) or not kind.dropout or condition is None:
         return condition
-    return jnp.where(jax.random.bernoulli(key, kind.dropout, condition.shape), UNLABELLED, condition)
+    keys = example_keys(key, len(condition))
+    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, kind.dropout))(keys)
+    return jnp.where(dropped, UNLABELLED, condition)

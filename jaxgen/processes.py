@@ -2,7 +2,9 @@
 
 Each process sees the same recipe and data and takes part in every program; the first one alone writes logs, pictures
 and the run's folder. A process that dies takes the others with it, within the time-out of the heartbeat: the same
-command started again in all of them resumes.
+command started again in all of them resumes. Their last words are the runtime's: that a task died, that a peer closed
+its connection, or, where a sum over devices was under way, that sizes do not match ("collective mismatch"): on a CPU
+such a sum goes on with its next array when one fails, while a device beside it still sends the one before.
 """
 
 from __future__ import annotations

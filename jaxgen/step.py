@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.core import Batch, Model, Objective, UsageError, Variables
 from jaxgen.data.base import Source, Transform
+from jaxgen.draws import placed
 from jaxgen.mesh import replicated, spread
 
 
@@ -40,9 +41,9 @@ class Recipe:
                              too, with parameters, optimiser state and averages spread over the devices; "pmap": one
                              program per device, with its own draws and batch statistics, gradients averaged
     chunk                    steps per dispatch; None: 100 on accelerators, 1 on a CPU
-    accumulate               pieces in which a batch is taken, one after another: less memory, same gradient (a
-                             model that draws, draws otherwise). For losses that are means over independent examples;
-                             None: 1, but on a CPU pieces of the size that a separable objective asks for
+    accumulate               pieces in which a batch is taken, one after another: less memory, same gradient (but
+                             for other draws where an objective is not separable). For losses that are means over
+                             independent examples; None: 1, but on a CPU pieces of the size that an objective asks for
     on_nan                   a loss or gradient that is not finite stops the run ("stop"), or its step moves
                              no parameter ("skip"), is counted by the metric "skipped", and the run goes on
     evaluate_every, save_every, keep   steps between evaluations, between checkpoints, how many of the latest stay
@@ -223,7 +224,9 @@ def _actor(
             return (total / mesh.devices.size).astype(grad.dtype)
 
         def local(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
-            grads, metrics, updates = gradient(variables, batch, key)
+            share = len(jax.tree.leaves(batch)[0])
+            with placed(lax.axis_index(name) * share):
+                grads, metrics, updates = gradient(variables, batch, key)
             return jax.tree.map(mean, grads, shares), lax.pmean(metrics, name), lax.pmean(updates, name)
 
         return jax.shard_map(
@@ -297,7 +300,9 @@ def _gradient(
     def body(carry: Any, numbered: Any) -> tuple[Any, None]:
         number, piece = numbered
         total, updates = carry
-        grads, metrics, updates = one(updates, piece, jax.random.fold_in(key, number))
+        own = key if objective.separable else jax.random.fold_in(key, number)
+        with placed(number, pieces):
+            grads, metrics, updates = one(updates, piece, own)
         return (jax.tree.map(jnp.add, total, (grads, metrics)), updates), None
 
     first = jax.tree.map(lambda x: x[0], parts)

@@ -372,7 +372,6 @@ def test_bf16_computes_in_bf16_and_scores_in_float32():
 def test_dropout_acts_in_training_only():
     model = make((5, 5, 1), 2, dropout=0.5)
     variables, (objective,) = random_variables(model), model.objectives()
-    assert not objective.separable
     batch = {"image": jnp.asarray(np.random.default_rng(0).integers(0, 2, (3, 5, 5, 1), np.uint8))}
     loss = jax.jit(objective.loss)
     losses = [float(loss(variables, batch, jax.random.key(k))[0]) for k in (0, 1)]

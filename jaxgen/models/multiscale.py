@@ -123,17 +123,9 @@ class MultiScale(Autoregressive, Sampler, Completer):
             nats = -self._large_log_prob(variables, batch["image"], key).mean()
             return nats / rest, Aux({"nats": nats, "bits_per_dim": nats / (rest * math.log(2.0))})
 
-        draws = self.large.dropout > 0
         return (
             dataclasses.replace(own, name="small", loss=small, trains=("small",)),
-            Objective(
-                "large",
-                large,
-                ("upsample", "large"),
-                separable=not draws,
-                piece=self.large.piece,
-                independent=True,
-            ),
+            Objective("large", large, ("upsample", "large"), separable=True, piece=self.large.piece),
         )
 
     def _large_log_prob(self, variables: Variables, image: Any, key: Any = None) -> Array:

@@ -99,8 +99,7 @@ class PixelModel(Incremental, Sampler, Completer):
             bits = bits_per_dim(nats, self.shape)
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
-        draws = self.dropout > 0 or (isinstance(self.condition, conditions.Classes) and self.condition.dropout > 0)
-        return (Objective("likelihood", loss, self._trains(), separable=not draws, piece=self.piece, independent=True),)
+        return (Objective("likelihood", loss, self._trains(), separable=True, piece=self.piece),)
 
     def _trains(self) -> tuple[str, ...]:
         like = {"image": jax.ShapeDtypeStruct((2, *self.shape), jnp.uint8)}

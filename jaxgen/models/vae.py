@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from jaxgen.core import Aux, Batch, Density, Encoder, Objective, Reconstructor, Sampler, UsageError, Variables
 from jaxgen.distributions import categorical_log_prob
+from jaxgen.draws import example_keys
 from jaxgen.images import bits_per_dim, from_float, to_float
 from jaxgen.losses import gaussian_kl, gaussian_log_prob
 
@@ -86,7 +87,7 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: minus the ELBO, averaged over the batch."""
-        return (Objective("elbo", self._loss, trains=("encoder", "decoder"), independent=True),)
+        return (Objective("elbo", self._loss, trains=("encoder", "decoder"), separable=True),)
 
     def _loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
         log_likelihood, kl = self.elbo_terms(variables, batch["image"], key)
@@ -120,7 +121,9 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """log p(x|z) at one z ~ q(z|x), and KL(q(z|x) ‖ p(z)) in closed form, nats: the ELBO is their difference."""
         mean, log_var = self.posterior(variables, image)
-        z = mean + jnp.exp(0.5 * log_var) * jax.random.normal(key, mean.shape)
+        keys = example_keys(key, len(mean))
+        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        z = mean + jnp.exp(0.5 * log_var) * noise
         return self.log_likelihood(variables, image, z), gaussian_kl(mean, log_var)
 
     def log_prob(

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgen.nn.dropout import Dropout
 from jaxgen.nn.masked import Colours, MaskedConv, Taps, centre_mask, dense, gather, row_taps
 from jaxgen.nn.pixel import POINT, colours, relu
 from jaxgen.nn.recurrent import accumulator
@@ -153,7 +154,7 @@ class GatedLayer(nn.Module):
             kernel = self.param("condition", init, (condition.shape[-1], 4 * p))
             share = dense(condition.astype(self.dtype), kernel.astype(self.dtype))
             down, right = down + share[..., : 2 * p], right + share[..., 2 * p :]
-        hidden = nn.Dropout(self.dropout, deterministic=not self.train)(gate(right))
+        hidden = Dropout(self.dropout, not self.train)(gate(right))
         out = conv((hidden,), (POINT,), *Weights(POINT, narrow, narrow + narrow, name="out")())
         return (gate(down), x + out[..., :p], skip + out[..., p:]), None
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgen.nn.dropout import Dropout
 from jaxgen.nn.masked import MaskedConv, dense, groups, raster_taps, row_taps
 from jaxgen.nn.recurrent import accumulator, default_pack, diagonal_bilstm, diagonals, row_lstm
 
@@ -64,7 +65,7 @@ class _Layer(nn.Module):
         x, right, skip = carry
         wide = colours(2 * self.features, self.channels)
         hidden = self.hidden(x, right, condition)
-        hidden = nn.Dropout(self.dropout, deterministic=not self.train)(hidden)
+        hidden = Dropout(self.dropout, not self.train)(hidden)
         out = self.conv("out", POINT, colours(self.features, self.channels), wide + wide)(hidden)
         x = x + out[..., : len(wide)]
         return (x, x, skip + out[..., len(wide) :]), None

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgen.nn.dropout import Dropout
 from jaxgen.nn.masked import dense
 from jaxgen.nn.weight_norm import WeightNormConv
 
@@ -97,7 +98,7 @@ class GatedResNet(nn.Module):
         if shortcuts:
             others = jnp.concatenate([self.nonlinearity(a) for a in shortcuts], axis=-1)
             hidden = hidden + WeightNormConv(features, dtype=self.dtype, name="shortcut")(others)
-        hidden = nn.Dropout(self.dropout, deterministic=not self.train)(self.nonlinearity(hidden))
+        hidden = Dropout(self.dropout, not self.train)(self.nonlinearity(hidden))
         both = self.conv(2 * features, init_scale=0.1, dtype=self.dtype, name="second")(hidden)
         if condition is not None:
             kernel = self.param("condition", nn.initializers.normal(0.05), (condition.shape[-1], 2 * features))
