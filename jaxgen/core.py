@@ -45,7 +45,7 @@ class Objective:
     `loss(variables, batch, key) -> (scalar, Aux)`; `trains` names subtrees at the top of `variables["params"]`;
     the objective acts at steps divisible by `every`; `optimizer` overrides the recipe's. `independent` promises that
     the loss is a mean over independent examples (no batch statistics), so that a batch may be taken in pieces;
-    `separable` promises more, that it draws nothing or by `draws.example_keys` alone, so that pieces and devices that
+    `separable` promises more, that its draws belong to examples (`draws.example_keys`), so that pieces and devices that
     share the batch change the gradient by rounding only; `piece` is then how many images per device a CPU takes at a
     time unless told otherwise, where that keeps a step in its cache (None: all).
     """

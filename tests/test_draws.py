@@ -10,9 +10,18 @@ import pytest
 from engine_models import dataset, recipe
 
 from jaxgen.conditions import UNLABELLED, Classes, drop
-from jaxgen.draws import example_keys, placed
+from jaxgen.draws import example_keys, placed, places
 from jaxgen.mesh import make_mesh, replicated, sharded
-from jaxgen.models import VAE, DiagonalBiLSTM, GatedPixelCNN, MultiScale, PixelCNN, PixelCNNPlusPlus, PixelSNAIL
+from jaxgen.models import (
+    VAE,
+    DiagonalBiLSTM,
+    GatedPixelCNN,
+    MultiScale,
+    OrderEnsemble,
+    PixelCNN,
+    PixelCNNPlusPlus,
+    PixelSNAIL,
+)
 from jaxgen.nn.dropout import Dropout
 from jaxgen.step import init_state, make_step
 
@@ -34,6 +43,9 @@ MODELS = {
     "pixelcnnpp": small(PixelCNNPlusPlus, layers=1, resolutions=1, features=8, components=2, dropout=0.5),
     "pixelsnail": small(PixelSNAIL, blocks=1, layers=1, features=8, key_size=2, components=2, dropout=0.5),
     "multiscale": MultiScale(shape=SHAPE, levels=2, small=HALF, large=HALF, up=4),
+    "orders": OrderEnsemble(
+        shape=SHAPE, levels=2, model=HALF, orders=("right-down", "up-left", "down-right"), shared=True
+    ),
     "vae": small(VAE, hidden=(16,), latent=4),
 }
 DATA = dataset(shape=SHAPE, levels=2)
@@ -91,6 +103,7 @@ def test_places_nest_and_end():
         with placed(1, 4):
             assert keys(2) == [every[9], every[13]]
         assert keys(2) == every[8:10]
+        assert places(3).tolist() == [8, 9, 10]
     assert keys(3) == every[:3]
 
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from jaxgen import conditions
 from jaxgen.core import Aux, Batch, Completer, Density, Objective, Sampler, UsageError, Variables
+from jaxgen.draws import places
 from jaxgen.images import bits_per_dim
 from jaxgen.models.pixel import PixelModel
 from jaxgen.orders import ORDERS, check_order, from_raster, is_prefix, order_rank, to_raster
@@ -98,7 +99,7 @@ class OrderEnsemble(Density, Sampler, Completer):
     def objectives(self) -> tuple[Objective, ...]:
         """One for each network, in nats per sub-pixel; logged nats are a member's, and of a shared one their mean."""
         if self.shared:
-            return (Objective("likelihood", self._shared_loss, (SHARED,), independent=True),)
+            return (Objective("likelihood", self._shared_loss, (SHARED,), separable=True, piece=self.model.piece),)
         return tuple(self._own_objective(i) for i in range(len(self.orders)))
 
     def _own_objective(self, member: int) -> Objective:
@@ -112,7 +113,7 @@ class OrderEnsemble(Density, Sampler, Completer):
     def _shared_loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
         for_orders, for_net = jax.random.split(key)
         image = jnp.asarray(batch["image"])
-        label = jnp.resize(jax.random.permutation(for_orders, len(self.orders)), (len(image),))
+        label = jax.random.permutation(for_orders, len(self.orders))[places(len(image)) % len(self.orders)]
         turned = _chosen([to_raster(image, order) for order in self.orders], label)
         nats = -self._raster.pixel_log_prob(self._part(variables, 0), turned, label, for_net).sum(axis=(1, 2)).mean()
         bits = bits_per_dim(nats, self.shape)
