@@ -253,14 +253,28 @@ def _each(x: Array, kernel: Array) -> Array:
     return jnp.einsum("lbi,lio->lbo", x, kernel)
 
 
-def _cell(pre: Array, c: Array, dtype: Any) -> tuple[Array, Array]:
-    """An LSTM's h and c from its gates o, f, i, g: one tanh for all four, since σ(x) = (1 + tanh(x/2)) / 2."""
-    d, wide = c.shape[-1], accumulator(dtype)
-    scale = jnp.where(jnp.arange(4 * d) < 3 * d, 0.5, 1.0).astype(wide)
-    t = jax.lax.optimization_barrier(jnp.tanh(pre.astype(wide) * scale))
-    o, f, i = jnp.split((1 + t[..., : 3 * d]) / 2, 3, axis=-1)
-    c = f * c + i * t[..., 3 * d :]
-    return (o * jnp.tanh(c)).astype(dtype), c
+def _activated(pre: Array, dtype: Any) -> Array:
+    """tanh of an LSTM's gates o, f, i, g, the first three halved, since σ(x) = (1 + tanh(x/2)) / 2."""
+    gates, wide = pre.shape[-1], accumulator(dtype)
+    scale = jnp.where(jnp.arange(gates) < gates // 4 * 3, 0.5, 1.0).astype(wide)
+    return jax.lax.optimization_barrier(jnp.tanh(pre.astype(wide) * scale))
+
+
+def _cell(t: Array, c: Array) -> Array:
+    """The LSTM's next cell from `_activated` gates."""
+    _, f, i, g = jnp.split(t, 4, axis=-1)
+    return ((1 + f) * c + (1 + i) * g) / 2
+
+
+def _hidden(t: Array, c: Array, dtype: Any) -> Array:
+    """The LSTM's next h from `_activated` gates and the cell before."""
+    return ((1 + jnp.split(t, 4, axis=-1)[0]) / 2 * jnp.tanh(_cell(t, c))).astype(dtype)
+
+
+def _again(t: Array) -> Array:
+    """The same gates, for a state that is computed from them anew. In one program with what else they give, XLA-CPU
+    would make one more kernel of what they share, which in so small products takes longer than to do it twice."""
+    return jax.lax.optimization_barrier(t)
 
 
 class _Row(_Layers):
@@ -282,8 +296,9 @@ class _Row(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Array, x: Array) -> tuple[Array, Any, Any]:
         pre, c = given
-        h, c = _cell(pre + beside + x @ self.own[n] + self.bias[n], c, self.dtype)
-        return h, x, (h, c)
+        t = _activated(pre + beside + x @ self.own[n] + self.bias[n], self.dtype)
+        h = _hidden(t, c, self.dtype)
+        return h, x, (h, _cell(_again(t), c))
 
 
 class _Diagonal(_Layers):
@@ -313,8 +328,10 @@ class _Diagonal(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
         (pre, right), (side, c) = given, beside
-        h, c = _cell(pre + side + x @ self.own[n] + self.left_bias[n], c, self.dtype)
-        return h + right, (h, c), (h, x)
+        t = _activated(pre + side + x @ self.own[n] + self.left_bias[n], self.dtype)
+        hidden, t = _hidden(t, c, self.dtype) + right, _again(t)
+        h = _hidden(t, c, self.dtype)
+        return hidden, (h, _cell(t, c)), (h, x)
 
     def finish(self, cache: Any, kept: Any, right: Array | None, condition: Array | None) -> Any:
         left, inputs = kept
@@ -325,7 +342,8 @@ class _Diagonal(_Layers):
 
         def pixel(state: Any, j: Array) -> Any:
             h, c, lines = state
-            h, c = _cell(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None], c, self.dtype)
+            t = _activated(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None], self.dtype)
+            h, c = _hidden(t, c, self.dtype), _cell(_again(t), c)
             return (h, c, jax.lax.dynamic_update_index_in_dim(lines, h, j, 1, allow_negative_indices=False)), None
 
         start = self.initial("h0", 1), self.initial("c0", 1).astype(accumulator(self.dtype))
