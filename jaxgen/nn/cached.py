@@ -17,7 +17,7 @@ from jaxtyping import Array
 from jaxgen.images import to_float
 from jaxgen.nn.masked import live_kernel, raster_taps, row_taps
 from jaxgen.nn.pixel import POINT, ConvLayer, DiagonalLayer, PixelNet, RowLayer, colours
-from jaxgen.nn.recurrent import accumulator
+from jaxgen.nn.recurrent import accumulator, activated, gates
 from jaxgen.nn.walk import DrawPixel, Walker, entry
 
 
@@ -253,22 +253,19 @@ def _each(x: Array, kernel: Array) -> Array:
     return jnp.einsum("lbi,lio->lbo", x, kernel)
 
 
-def _activated(pre: Array, dtype: Any) -> Array:
-    """tanh of an LSTM's gates o, f, i, g, the first three halved, since σ(x) = (1 + tanh(x/2)) / 2."""
-    gates, wide = pre.shape[-1], accumulator(dtype)
-    scale = jnp.where(jnp.arange(gates) < gates // 4 * 3, 0.5, 1.0).astype(wide)
-    return jax.lax.optimization_barrier(jnp.tanh(pre.astype(wide) * scale))
+def _activated(pre: Array) -> Array:
+    return activated(pre.astype(accumulator(pre.dtype)))
 
 
 def _cell(t: Array, c: Array) -> Array:
-    """The LSTM's next cell from `_activated` gates."""
-    _, f, i, g = jnp.split(t, 4, axis=-1)
-    return ((1 + f) * c + (1 + i) * g) / 2
+    """The LSTM's next cell from `activated` gates."""
+    _, f, i, g = gates(t)
+    return f * c + i * g
 
 
 def _hidden(t: Array, c: Array, dtype: Any) -> Array:
-    """The LSTM's next h from `_activated` gates and the cell before."""
-    return ((1 + jnp.split(t, 4, axis=-1)[0]) / 2 * jnp.tanh(_cell(t, c))).astype(dtype)
+    """The LSTM's next h from `activated` gates and the cell before."""
+    return (gates(t)[0] * jnp.tanh(_cell(t, c))).astype(dtype)
 
 
 def _again(t: Array) -> Array:
@@ -296,7 +293,7 @@ class _Row(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Array, x: Array) -> tuple[Array, Any, Any]:
         pre, c = given
-        t = _activated(pre + beside + x @ self.own[n] + self.bias[n], self.dtype)
+        t = _activated(pre + beside + x @ self.own[n] + self.bias[n])
         h = _hidden(t, c, self.dtype)
         return h, x, (h, _cell(_again(t), c))
 
@@ -328,7 +325,7 @@ class _Diagonal(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
         (pre, right), (side, c) = given, beside
-        t = _activated(pre + side + x @ self.own[n] + self.left_bias[n], self.dtype)
+        t = _activated(pre + side + x @ self.own[n] + self.left_bias[n])
         hidden, t = _hidden(t, c, self.dtype) + right, _again(t)
         h = _hidden(t, c, self.dtype)
         return hidden, (h, _cell(t, c)), (h, x)
@@ -342,7 +339,7 @@ class _Diagonal(_Layers):
 
         def pixel(state: Any, j: Array) -> Any:
             h, c, lines = state
-            t = _activated(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None], self.dtype)
+            t = _activated(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None])
             h, c = _hidden(t, c, self.dtype), _cell(_again(t), c)
             return (h, c, jax.lax.dynamic_update_index_in_dim(lines, h, j, 1, allow_negative_indices=False)), None
 
