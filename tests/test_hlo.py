@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxgen.nn.masked import dense
 from jaxgen.nn.recurrent import lstm_scan
 from jaxgen.recipe import build, load_file
 from jaxgen.step import init_state, make_step
@@ -84,11 +85,30 @@ def test_a_recurrence_overwrites_its_lines_in_place(features):
     """What the compiler fuses depends on sizes: were one reader of the old line left, each step would copy the map."""
     t, n, gates = 19, 7, 4 * features
     x = jnp.ones((t, 1, n, gates))
-    w, start, reset = jnp.ones((2, 2 * features, gates)), jnp.ones((2, features)), jnp.zeros((t, n))
+    bias, w = jnp.ones((2, gates)), jnp.ones((2, 2 * features, gates))
+    start, reset = jnp.ones((2, features)), jnp.zeros((t, n))
 
-    def loss(x, w, h0, c0):
-        return sum((h**2).sum() for h in lstm_scan((x, 2 * x), w, h0, c0, reset, (-1, 0), True))
+    def loss(x, *rest):
+        return sum((h**2).sum() for h in lstm_scan((x, 2 * x), *rest, reset, (-1, 0), True))
 
-    program = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3))).lower(x, w, start, start).compile()
+    program = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3, 4))).lower(x, bias, w, start, start).compile()
     assert in_loops(program.as_text())
-    assert not copies(program, rf"f32\[{t},1,{n},{gates}\]")
+    assert re.search(rf"= f32\[{t},{n},{gates}\]", program.as_text())
+    assert not copies(program, rf"f32\[{t}(,1)?,{n},{gates}\]")
+
+
+@pytest.mark.parametrize("features", [8, 32])
+def test_a_recurrence_between_products_copies_no_map(features):
+    """Its lines come from a product and their gradients go to two, which read one and the same buffer."""
+    t, n, gates = 19, 7, 4 * features
+    x, kernel = jnp.ones((t, 1, n, features)), jnp.ones((features, gates))
+    bias, w = jnp.ones((2, gates)), jnp.ones((2, 2 * features, gates))
+    start, reset = jnp.ones((2, features)), jnp.zeros((t, n))
+
+    def loss(x, kernel, *rest):
+        lines = dense(x, kernel), dense(x, 2 * kernel)
+        return sum((h**2).sum() for h in lstm_scan(lines, *rest, reset, (-1, 0), True))
+
+    program = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3, 4, 5))).lower(x, kernel, bias, w, start, start).compile()
+    maps = rf"= f32\[({t}(,1)?,{n}|{t * n}),{gates}\]\S* copy\("
+    assert not re.findall(maps, program.as_text())

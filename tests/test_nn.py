@@ -117,8 +117,9 @@ def draw():
 
 
 def test_row_lstm_equals_the_slow_loop(draw):
-    args = draw(2, 5, 4, 12), draw(9, 12), draw(3), draw(3)
-    np.testing.assert_allclose(row_lstm(*map(jnp.float32, args)), slow_row_lstm(*args), atol=1e-5)
+    x, bias, *rest = draw(2, 5, 4, 12), draw(12), draw(9, 12), draw(3), draw(3)
+    got = row_lstm(*map(jnp.float32, (x, bias, *rest)))
+    np.testing.assert_allclose(got, slow_row_lstm(x + bias, *rest), atol=1e-5)
 
 
 @pytest.mark.parametrize("pack", [1, 2, 4])
@@ -126,27 +127,27 @@ def test_row_lstm_equals_the_slow_loop(draw):
 def test_diagonal_bilstm_equals_the_slow_loop(draw, size, pack):
     """Any packing, wide and tall; the second direction is the flipped image's, moved down one row."""
     left, right = draw(4, *size, 12), draw(4, *size, 12)
-    weights, h0, c0 = draw(2, 6, 12), draw(2, 3), draw(2, 3)
-    wanted = slow_diagonal(left, weights[0], h0[0], c0[0])
-    mirrored = slow_diagonal(right[:, :, ::-1], weights[1], h0[1], c0[1])[:, :, ::-1]
+    bias, weights, h0, c0 = draw(2, 12), draw(2, 6, 12), draw(2, 3), draw(2, 3)
+    wanted = slow_diagonal(left + bias[0], weights[0], h0[0], c0[0])
+    mirrored = slow_diagonal(right[:, :, ::-1] + bias[1], weights[1], h0[1], c0[1])[:, :, ::-1]
     wanted[:, 1:] += mirrored[:, :-1]
 
     @jax.jit
-    def both(left, right, weights, h0, c0):
-        return diagonal_bilstm(diagonals(left, pack), diagonals(right, pack), weights, h0, c0, pack=pack)
+    def both(left, right, *rest):
+        return diagonal_bilstm(diagonals(left, pack), diagonals(right, pack), *rest, pack=pack)
 
-    got = both(*map(jnp.float32, (left, right[:, :, ::-1], weights, h0, c0)))
+    got = both(*map(jnp.float32, (left, right[:, :, ::-1], bias, weights, h0, c0)))
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize(("offsets", "edge"), [((-1, 0, 1), False), ((-1, 0), True)])
 def test_backward_pass_of_the_recurrence(draw, offsets, edge):
     """The written-out gradient equals that of JAX through the same recurrence without it."""
-    x, w = jnp.float32(draw(5, 2, 3, 4, 12)), jnp.float32(draw(2, 3 * len(offsets), 12))
+    x, bias, w = (jnp.float32(draw(*s)) for s in ((5, 2, 3, 4, 12), (2, 12), (2, 3 * len(offsets), 12)))
     h0, c0, cotangent = (jnp.float32(draw(*s)) for s in ((2, 3), (2, 3), (5, 2, 3, 4, 3)))
     reset = jnp.float32((draw(5, 4) > 0.5) & edge)
 
-    def plain(x, w, h0, c0):
+    def plain(x, bias, w, h0, c0):
         h = h_start = jnp.broadcast_to(h0[:, None, None], (2, 3, 4, 3))
         c = c_start = jnp.broadcast_to(c0[:, None, None], (2, 3, 4, 3))
         lines = []
@@ -156,7 +157,7 @@ def test_backward_pass_of_the_recurrence(draw, offsets, edge):
             fill = h_start[:, :, :1] if edge else jnp.zeros_like(h[:, :, :1])
             padded = jnp.concatenate([fill, h, fill], axis=2)
             near = [jnp.where(fresh, h_start, h) if o == 0 else padded[:, :, 1 + o : 5 + o] for o in offsets]
-            pre = x[t] + jnp.einsum("sbnk,skg->sbng", jnp.concatenate(near, -1), w)
+            pre = x[t] + bias[:, None, None] + jnp.einsum("sbnk,skg->sbng", jnp.concatenate(near, -1), w)
             o, f, i, g = jnp.split(pre, 4, axis=-1)
             c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
             h = jax.nn.sigmoid(o) * jnp.tanh(c)
@@ -166,7 +167,7 @@ def test_backward_pass_of_the_recurrence(draw, offsets, edge):
     def scanned(x, *rest):
         return jnp.stack(lstm_scan((x[:, 0], x[:, 1]), *rest, reset, offsets, edge), axis=1)
 
-    got = jax.grad(lambda *a: (scanned(*a) * cotangent).sum(), argnums=(0, 1, 2, 3))
-    wanted = jax.grad(lambda *a: (plain(*a) * cotangent).sum(), argnums=(0, 1, 2, 3))
-    for a, b in zip(got(x, w, h0, c0), wanted(x, w, h0, c0)):
+    got = jax.grad(lambda *a: (scanned(*a) * cotangent).sum(), argnums=(0, 1, 2, 3, 4))
+    wanted = jax.grad(lambda *a: (plain(*a) * cotangent).sum(), argnums=(0, 1, 2, 3, 4))
+    for a, b in zip(got(x, bias, w, h0, c0), wanted(x, bias, w, h0, c0)):
         np.testing.assert_allclose(a, b, atol=2e-5)

@@ -126,9 +126,14 @@ class MaskedConv(nn.Module):
     target: Colours
     dtype: str = "float32"
 
-    @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
         """Feature map of the same height and width."""
+        y, bias = self.apart(x)
+        return y + bias
+
+    @nn.compact
+    def apart(self, x: Float[Array, "b h w i"]) -> tuple[Float[Array, "b h w o"], Float[Array, " o"]]:
+        """The map and, beside it, the bias, for one who adds it along with something else."""
         mask = centre_mask(self.kind, self.taps, self.source, self.target)
         centre, o = self.taps.index((0, 0)), len(self.target)
         live = max(mask.sum() / o, 1.0)
@@ -141,4 +146,4 @@ class MaskedConv(nn.Module):
         dtype = jnp.dtype(self.dtype)
         x, kernel = x.astype(dtype), kernel.astype(dtype)
         y = dense(x, kernel[0]) if taps == ((0, 0),) else tap_conv(x, kernel, taps)
-        return y + bias.astype(dtype)
+        return y, bias.astype(dtype)

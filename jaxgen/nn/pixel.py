@@ -109,9 +109,9 @@ class RowLayer(_Layer):
 
     def hidden(self, x: Array, right: Array, condition: Array | None = None) -> Array:
         gates = colours(self.features, self.channels, gates=4)
-        x = self.conv("input_to_state", row_taps(3), colours(2 * self.features, self.channels), gates)(x)
+        x, bias = self.conv("input_to_state", row_taps(3), colours(2 * self.features, self.channels), gates).apart(x)
         x = x + self.share(condition, 4 * self.features)
-        return row_lstm(x, self.state_to_state(3 * self.features), self.initial("h0"), self.initial("c0"))
+        return row_lstm(x, bias, self.state_to_state(3 * self.features), self.initial("h0"), self.initial("c0"))
 
 
 class DiagonalLayer(_Layer):
@@ -121,16 +121,16 @@ class DiagonalLayer(_Layer):
         wide, gates = colours(2 * self.features, self.channels), colours(self.features, self.channels, gates=4)
         pack = default_pack(len(x))
         # Skewed before the products and not after them: the input is narrower than its gates.
-        left = self.conv("input_to_left", POINT, wide, gates)(diagonals(x, pack))
-        right = self.conv("input_to_right", POINT, wide, gates)(diagonals(right[:, :, ::-1], pack))
+        left, left_bias = self.conv("input_to_left", POINT, wide, gates).apart(diagonals(x, pack))
+        right, right_bias = self.conv("input_to_right", POINT, wide, gates).apart(diagonals(right[:, :, ::-1], pack))
         if condition is not None:
             condition = jnp.broadcast_to(condition, (*x.shape[:3], condition.shape[-1])).astype(self.dtype)
             kernel = self.condition_kernel(condition, 8 * self.features)
             to_left, to_right = jnp.split(kernel, 2, axis=-1)
             left += dense(diagonals(condition, pack), to_left)
             right += dense(diagonals(condition[:, :, ::-1], pack), to_right)
-        weights = self.state_to_state(2, 2 * self.features)
-        return diagonal_bilstm(left, right, weights, self.initial("h0", 2), self.initial("c0", 2), pack)
+        bias, weights = jnp.stack([left_bias, right_bias]), self.state_to_state(2, 2 * self.features)
+        return diagonal_bilstm(left, right, bias, weights, self.initial("h0", 2), self.initial("c0", 2), pack)
 
 
 class PixelNet(nn.Module):

@@ -35,9 +35,10 @@ def _neighbours(h: Array, offsets: tuple[int, ...], fill: Array, start: Array, f
     return jnp.concatenate([own if o == 0 else _shift(h, o, fill) for o in offsets], axis=-1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+@partial(jax.custom_vjp, nondiff_argnums=(6, 7))
 def lstm_scan(
     x: tuple[Float[Array, "t b n gates"], ...],
+    bias: Float[Array, "s gates"],
     w: Float[Array, "s k gates"],
     h0: Float[Array, "s d"],
     c0: Float[Array, "s d"],
@@ -47,12 +48,12 @@ def lstm_scan(
 ) -> tuple[Float[Array, "t b n d"], ...]:
     """Hidden states of `s` independent recurrences, streams, over `t` lines of `n` positions, all in one scan.
 
-    `x` is each stream's input part of the four gates (o, f, i, g), `w` the state-to-state maps from the neighbours at
-    `offsets` of the line before (k = offsets·d). The line before the first is `h0`, `c0` everywhere. Where `reset`
-    is nonzero, the position's own previous state (offset 0, and the cell) is `h0`, `c0` too. Past the ends of the
-    line the neighbours are `h0` if `edge`, else zeros.
+    `x` and `bias` are each stream's input part of the four gates (o, f, i, g), `w` the state-to-state maps from the
+    neighbours at `offsets` of the line before (k = offsets·d). The line before the first is `h0`, `c0` everywhere.
+    Where `reset` is nonzero, the position's own previous state (offset 0, and the cell) is `h0`, `c0` too. Past the
+    ends of the line the neighbours are `h0` if `edge`, else zeros.
     """
-    return _forward(x, w, h0, c0, reset, offsets, edge, False)[0]
+    return _forward(x, bias, w, h0, c0, reset, offsets, edge, False)[0]
 
 
 def accumulator(dtype: Any) -> Any:
@@ -68,17 +69,35 @@ def _starts(x: Array, h0: Array, c0: Array, edge: bool) -> tuple[Array, Array, A
     return h, c, h if edge else jnp.zeros_like(h)
 
 
-def _line(lines: Array, t: Array | int) -> Array:
-    """Line t of lines [t,b,n,gates]."""
-    return jax.lax.dynamic_index_in_dim(lines, t, keepdims=False, allow_negative_indices=False)
+def _flat(lines: Array) -> Array:
+    """Lines [t,b,n,·] as [t,b·n,·]: where b is 1, XLA-CPU's operations differ in where that axis lies in memory, and
+    whole maps are copied to move it."""
+    return lines.reshape(len(lines), -1, lines.shape[-1])
+
+
+def _line(lines: Array, t: Array | int, like: Array) -> Array:
+    """Line t of lines [t,b·n,gates], as [b,n,gates] where `like` is [b,n,…]."""
+    line = jax.lax.dynamic_index_in_dim(lines, t, keepdims=False, allow_negative_indices=False)
+    return line.reshape(*like.shape[:2], -1)
 
 
 def _replace(lines: Array, line: Array, t: Array | int) -> Array:
-    """The lines with `line` in the place of line t; of the first or the last if t lies outside."""
+    """The lines [t,b·n,gates] with `line` in the place of line t; of the first or the last if t lies outside."""
+    line = line.reshape(lines.shape[1:])
     return jax.lax.dynamic_update_index_in_dim(lines, line, t, axis=0, allow_negative_indices=False)
 
 
-def _forward(x, w, h0, c0, reset, offsets, edge, keep=True):  # type: ignore[no-untyped-def]
+def _finish(lines: Array, line: Array, t: int) -> Array:
+    """The lines with the last one in its place. On a CPU in a loop of one round, of which the compiler must not know
+    that it is one: as an operation of the program around it, XLA-CPU would make it anew for each product that reads the
+    lines, on a copy of all of them."""
+    if jax.default_backend() != "cpu":
+        return _replace(lines, line, t)
+    once = jax.lax.optimization_barrier(jnp.int32(1))
+    return jax.lax.fori_loop(0, once, lambda _, lines: _replace(lines, line, t), lines)
+
+
+def _forward(x, bias, w, h0, c0, reset, offsets, edge, keep=True):  # type: ignore[no-untyped-def]
     # All that the backward loop multiplies with is made here, where the gates are at hand. With dh and dc the gradients
     # of a line's states, dc' = dc + dh⊙through, and those of its gates are slopes⊙(dh, dc', dc', dc'). The slopes take
     # the place of the inputs, line by line, and their place is taken by the gates' gradients in turn: a buffer that the
@@ -86,17 +105,17 @@ def _forward(x, w, h0, c0, reset, offsets, edge, keep=True):  # type: ignore[no-
     # written one step late, before the next is read: whatever the compiler fuses, no reader is left of the lines
     # before, which it would copy for them. In the first step, the line that is written is the one that is there.
     starts = [_starts(*stream, edge) for stream in zip(x, h0, c0)]
-    wide, maps = accumulator(x[0].dtype), list(w)
+    wide, maps = accumulator(x[0].dtype), list(zip(w, bias))
 
     def step(carry, line):  # type: ignore[no-untyped-def]
         t, fresh = line
         states, kept = [], []
-        for (h, c, lines, slopes), w_s, (h_start, c_start, fill) in zip(carry, maps, starts):
+        for (h, c, lines, slopes), (w_s, bias_s), (h_start, c_start, fill) in zip(carry, maps, starts):
             lines = _replace(lines, slopes, t - 1) if keep else lines
             c = jnp.where(fresh[None, :, None], c_start, c)
             near = _neighbours(h, offsets, fill, h_start, fresh)
-            pre = _line(lines, t).astype(wide) + jnp.einsum("bnk,kg->bng", near, w_s, preferred_element_type=wide)
-            o, f, i, g = gates(activated(pre))
+            pre = _line(lines, t, h).astype(wide) + jnp.einsum("bnk,kg->bng", near, w_s, preferred_element_type=wide)
+            o, f, i, g = gates(activated(pre + bias_s))
             before, c = c, f * c + i * g
             c, tanh_c = jax.lax.optimization_barrier((c, jnp.tanh(c)))
             h = (o * tanh_c).astype(h.dtype)
@@ -107,10 +126,10 @@ def _forward(x, w, h0, c0, reset, offsets, edge, keep=True):  # type: ignore[no-
             kept.append((h, (o * (1 - tanh_c * tanh_c)).astype(h.dtype), f.astype(h.dtype)) if keep else (h,))
         return tuple(states), tuple(kept)
 
-    start = tuple((h, c, lines, lines[0]) for (h, c, _), lines in zip(starts, x))
+    start = tuple((h, c, lines, _line(lines, 0, h)) for (h, c, _), lines in zip(starts, map(_flat, x)))
     last, kept = jax.lax.scan(step, start, (jnp.arange(len(reset)), reset != 0))
-    slopes = tuple(_replace(lines, line, len(reset) - 1) for _, _, lines, line in last)
-    return tuple(hs for hs, *_ in kept), (kept, slopes, w, h0, c0, reset)
+    slopes = tuple(_finish(lines, line, len(reset) - 1) for _, _, lines, line in last) if keep else None
+    return tuple(hs for hs, *_ in kept), (kept, slopes, bias, w, h0, c0, reset)
 
 
 def activated(pre: Float[Array, "*s gates"]) -> Float[Array, "*s gates"]:
@@ -129,7 +148,7 @@ def gates(t: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
-    kept, slopes, w, h0, c0, reset = saved
+    kept, slopes, bias, w, h0, c0, reset = saved
     d, wide = w.shape[-1] // 4, accumulator(slopes[0].dtype)
     fresh, maps = reset != 0, [w_s.T for w_s in w]
     missing = [None if o == 0 or not edge else np.s_[:, :-o] if o < 0 else np.s_[:, -o:] for o in offsets]
@@ -140,9 +159,9 @@ def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
         carries = []
         for (dh, dc, dh0, dc0, lines, dpre), (dh_t, through, forget), wt_s in zip(carry, streams, maps):
             lines = _replace(lines, dpre, t + 1)
-            dh = dh + dh_t.astype(wide)
+            dh = dh + dh_t.reshape(dh.shape).astype(wide)
             dc = dc + dh * through
-            dpre = (jnp.concatenate([dh, dc, dc, dc], axis=-1) * _line(lines, t)).astype(lines.dtype)
+            dpre = (jnp.concatenate([dh, dc, dc, dc], axis=-1) * _line(lines, t, dh)).astype(lines.dtype)
             dnear = jnp.einsum("bng,gk->bnk", dpre, wt_s, preferred_element_type=wide)
             dc = dc * forget
             dc0 = dc0 + jnp.where(fresh_t, dc, 0.0)
@@ -160,38 +179,43 @@ def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
     # The gradients of the first states are summed after the loop only: over a mesh, a sum over the batch waits for the
     # other devices.
     zeros = [jnp.zeros(hs.shape[1:], wide) for hs, *_ in kept]
-    start = tuple((z, z, z, z, lines, lines[-1]) for z, lines in zip(zeros, slopes))
-    streams = tuple((dh, through, forget) for dh, (_, through, forget) in zip(dhs, kept))
+    start = tuple((z, z, z, z, lines, _line(lines, len(lines) - 1, z)) for z, lines in zip(zeros, slopes))
+    streams = tuple((_flat(dh), through, forget) for dh, (_, through, forget) in zip(dhs, kept))
     last, _ = jax.lax.scan(step, start, (jnp.arange(len(reset)), streams, fresh), reverse=True)
-    dpres = tuple(_replace(lines, line, 0) for *_, lines, line in last)
-    dw, dh0, dc0 = [], [], []
+    dpres = tuple(_finish(lines, line, 0) for *_, lines, line in last)
+    dbias, dw, dh0, dc0 = [], [], [], []
     for (hs, *_), dpre, h, c, (dh_first, dc_first, dh_own, dc_own, *_) in zip(kept, dpres, h0, c0, last):
-        h_start, _, fill = _starts(dpre, h, c, edge)
+        h_start, _, fill = _starts(dpre.reshape(*hs.shape[:3], -1), h, c, edge)
         h_before = jnp.concatenate([h_start[None], hs[:-1]])
         near = jax.vmap(lambda h, r, fill=fill, s=h_start: _neighbours(h, offsets, fill, s, r))(h_before, fresh)
         flat = (lines.reshape(-1, lines.shape[-1]) for lines in (near, dpre))  # as a plain product, nothing is moved
+        dbias.append(dpre.sum(axis=(0, 1), dtype=wide))
         dw.append(jnp.einsum("pk,pg->kg", *flat, preferred_element_type=wide))
         dh0.append((dh_own + dh_first).sum(axis=(0, 1)))
         dc0.append((dc_own + dc_first).sum(axis=(0, 1)))
-    stacked = (jnp.stack(g).astype(p.dtype) for g, p in ((dw, w), (dh0, h0), (dc0, c0)))
-    return (dpres, *stacked, jnp.zeros_like(reset))
+    stacked = (jnp.stack(g).astype(p.dtype) for g, p in ((dbias, bias), (dw, w), (dh0, h0), (dc0, c0)))
+    dx = tuple(dpre.reshape(*hs.shape[:3], -1) for dpre, (hs, *_) in zip(dpres, kept))
+    return (dx, *stacked, jnp.zeros_like(reset))
 
 
 lstm_scan.defvjp(_forward, _backward)
 
 
 def row_lstm(
-    x: Float[Array, "b h w gates"], weights: Float[Array, "k gates"], h0: Float[Array, " d"], c0: Float[Array, " d"]
+    x: Float[Array, "b h w gates"],
+    bias: Float[Array, " gates"],
+    weights: Float[Array, "k gates"],
+    h0: Float[Array, " d"],
+    c0: Float[Array, " d"],
 ) -> Float[Array, "b h w d"]:
     """Row LSTM: each row takes the row before through an unmasked 1×3 state-to-state convolution (k = 3d).
 
-    `x` is the input-to-state part of the gates. The states before the first row are `h0`, `c0`; sideways h is
-    padded with zeros.
+    `x` and `bias` are the input-to-state part of the gates. The states before the first row are `h0`, `c0`; sideways
+    h is padded with zeros.
     """
     lines = x.transpose(1, 0, 2, 3)
-    (h,) = lstm_scan(
-        (lines,), weights[None], h0[None], c0[None], jnp.zeros((x.shape[1], x.shape[2])), (-1, 0, 1), False
-    )
+    own = (one[None] for one in (bias, weights, h0, c0))
+    (h,) = lstm_scan((lines,), *own, jnp.zeros((x.shape[1], x.shape[2])), (-1, 0, 1), False)
     return h.transpose(1, 0, 2, 3)
 
 
@@ -244,6 +268,7 @@ def undiagonals(lines: Float[Array, "t b2 h d"], pack: int) -> Float[Array, "b h
 def diagonal_bilstm(
     left: Float[Array, "t b2 h gates"],
     right: Float[Array, "t b2 h gates"],
+    bias: Float[Array, "2 gates"],
     weights: Float[Array, "2 k gates"],
     h0: Float[Array, "2 d"],
     c0: Float[Array, "2 d"],
@@ -252,13 +277,13 @@ def diagonal_bilstm(
     """Diagonal BiLSTM: both directions in one scan over the diagonals, added (k = 2d).
 
     `left` and `right` are the input-to-state parts of the gates of the left-to-right stream, on the `diagonals` of the
-    map, and of the right-to-left stream, on those of the map flipped left-right. The state of (r, c) takes those of
-    (r−1, c) and (r, c−1); outside the map they are `h0`, `c0`. The right-to-left stream is shifted down by one row
-    before it is added, so that it sees rows above only. The result does not depend on `pack`.
+    map, and of the right-to-left stream, on those of the map flipped left-right; `bias` is added to them. The state of
+    (r, c) takes those of (r−1, c) and (r, c−1); outside the map they are `h0`, `c0`. The right-to-left stream is moved
+    down by one row before it is added, so that it sees rows above only. The result does not depend on `pack`.
     """
     t, _, h, _ = left.shape
     w = (t - h + 1) // pack
     first_column = (np.arange(t)[:, None] - np.arange(h)[None, :]) % w == 0
-    states = lstm_scan((left, right), weights, h0, c0, jnp.asarray(first_column, jnp.float32), (-1, 0), True)
+    states = lstm_scan((left, right), bias, weights, h0, c0, jnp.asarray(first_column, jnp.float32), (-1, 0), True)
     to_right, to_left = (undiagonals(stream, pack) for stream in states)
     return to_right + shift_down(to_left[:, :, ::-1])
