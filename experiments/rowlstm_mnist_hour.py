@@ -1,9 +1,9 @@
-"""Row LSTM on static binarised MNIST. 1601.06759: 80.54 nats. Ours: 81.35 nats.
+"""Row LSTM on static binarised MNIST. 1601.06759: 80.54 nats. Ours: 80.36 nats.
 
-For an hour on two cores, as `diagonal_mnist_hour`: 4 layers of 32 features, Muon with weight decay, warm-up and a
-cosine to zero, averaged parameters. Ours is of 10,578 steps of 11,837 in 40 minutes (`benchmarks/time_to_quality.py`),
-the last thousand of which brought less than a tenth of a nat; the curve is in `RESULTS.md`. The settings are ours;
-`rowlstm_mnist` has the paper's. The published figure was read in a secondary source.
+For an hour on two cores, as `diagonal_mnist_hour`: 8 layers of 32 features, Muon with weight decay, warm-up and a
+cosine to zero, averaged parameters. In its own row a layer adds one pixel to what Row LSTM sees to the left; 4 layers,
+which see seven, came to 81.35 in 40 minutes on slower cores. The curves of both are in `RESULTS.md`. The settings are
+ours; `rowlstm_mnist` has the paper's. The published figure was read in a secondary source.
 
 Protocol: exact test nats per image, Larochelle's fixed binarisation, 50k train, 10k validation, 10k test.
 
@@ -20,10 +20,10 @@ from jaxgen.optimizers import muon
 
 def recipe(
     data: str = "binarized_mnist",  # as `jaxgen data prepare` leaves it, or any other source or path
-    layers: int = 4,
+    layers: int = 8,
     features: int = 32,
     batch: int = 16,
-    steps: int = 12_000,
+    steps: int = 22_000,
     lr: float = 7e-3,  # of the matrices
     lr_rest: float = 2e-3,  # of biases, first states and the last map
     momentum: float = 0.9,
@@ -53,4 +53,4 @@ def recipe(
 
 
 SMOKE = dict(layers=1, features=4, batch=8, steps=4, evaluate_every=2, samples=0)
-EXPECTED = {"test/nats": (80.8, 81.8)}
+EXPECTED = {"test/nats": (79.9, 80.9)}
