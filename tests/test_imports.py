@@ -11,7 +11,7 @@ import jaxgen
 
 ROOT = Path(jaxgen.__file__).parent
 ROOMS = {
-    "errors": 0, "core": 0, "images": 0, "conditions": 0, "orders": 0,
+    "errors": 0, "core": 0, "draws": 0, "images": 0, "conditions": 0, "orders": 0,
     "nn": 1, "distributions": 1, "optimizers": 1, "losses": 1, "metrics": 1,
     "models": 2,
     "data": 3, "mesh": 3, "step": 3, "dispatch": 3, "processes": 3, "train": 3, "evaluate": 3, "checkpoint": 3,
