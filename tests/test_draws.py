@@ -9,19 +9,10 @@ import optax
 import pytest
 from engine_models import dataset, recipe
 
+import jaxgen.models as m
 from jaxgen.conditions import UNLABELLED, Classes, drop
 from jaxgen.draws import example_keys, placed, places
 from jaxgen.mesh import make_mesh, replicated, sharded
-from jaxgen.models import (
-    VAE,
-    DiagonalBiLSTM,
-    GatedPixelCNN,
-    MultiScale,
-    OrderEnsemble,
-    PixelCNN,
-    PixelCNNPlusPlus,
-    PixelSNAIL,
-)
 from jaxgen.nn.dropout import Dropout
 from jaxgen.step import init_state, make_step
 
@@ -34,19 +25,17 @@ def small(kind, **more):
     return kind(shape=SHAPE, levels=2, **more)
 
 
-HALF = small(PixelCNN, layers=1, features=4, dropout=0.5)
-
-
+HALF = small(m.PixelCNN, layers=1, features=4, dropout=0.5)
 MODELS = {
-    "diagonal": small(DiagonalBiLSTM, layers=2, features=4, dropout=0.5),
-    "gated": small(GatedPixelCNN, layers=2, features=4, dropout=0.5, condition=Classes(3, dropout=0.5)),
-    "pixelcnnpp": small(PixelCNNPlusPlus, layers=1, resolutions=1, features=8, components=2, dropout=0.5),
-    "pixelsnail": small(PixelSNAIL, blocks=1, layers=1, features=8, key_size=2, components=2, dropout=0.5),
-    "multiscale": MultiScale(shape=SHAPE, levels=2, small=HALF, large=HALF, up=4),
-    "orders": OrderEnsemble(
+    "diagonal": small(m.DiagonalBiLSTM, layers=2, features=4, dropout=0.5),
+    "gated": small(m.GatedPixelCNN, layers=2, features=4, dropout=0.5, condition=Classes(3, dropout=0.5)),
+    "pixelcnnpp": small(m.PixelCNNPlusPlus, layers=1, resolutions=1, features=8, components=2, dropout=0.5),
+    "pixelsnail": small(m.PixelSNAIL, blocks=1, layers=1, features=8, key_size=2, components=2, dropout=0.5),
+    "multiscale": m.MultiScale(shape=SHAPE, levels=2, small=HALF, large=HALF, up=4),
+    "orders": m.OrderEnsemble(
         shape=SHAPE, levels=2, model=HALF, orders=("right-down", "up-left", "down-right"), shared=True
     ),
-    "vae": small(VAE, hidden=(16,), latent=4),
+    "vae": small(m.VAE, hidden=(16,), latent=4),
 }
 DATA = dataset(shape=SHAPE, levels=2)
 IMAGE = np.random.default_rng(0).integers(0, 2, (32, *SHAPE), np.uint8)

@@ -253,10 +253,6 @@ def _each(x: Array, kernel: Array) -> Array:
     return jnp.einsum("lbi,lio->lbo", x, kernel)
 
 
-def _activated(pre: Array) -> Array:
-    return activated(pre.astype(accumulator(pre.dtype)))
-
-
 def _cell(t: Array, c: Array) -> Array:
     """The LSTM's next cell from `activated` gates."""
     _, f, i, g = gates(t)
@@ -293,7 +289,7 @@ class _Row(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Array, x: Array) -> tuple[Array, Any, Any]:
         pre, c = given
-        t = _activated(pre + beside + x @ self.own[n] + self.bias[n])
+        t = activated(pre + beside + x @ self.own[n] + self.bias[n])
         h = _hidden(t, c, self.dtype)
         return h, x, (h, _cell(_again(t), c))
 
@@ -325,7 +321,7 @@ class _Diagonal(_Layers):
 
     def pixel(self, n: int, given: Any, beside: Any, x: Array) -> tuple[Array, Any, Any]:
         (pre, right), (side, c) = given, beside
-        t = _activated(pre + side + x @ self.own[n] + self.left_bias[n])
+        t = activated(pre + side + x @ self.own[n] + self.left_bias[n])
         hidden, t = _hidden(t, c, self.dtype) + right, _again(t)
         h = _hidden(t, c, self.dtype)
         return hidden, (h, _cell(t, c)), (h, x)
@@ -339,7 +335,7 @@ class _Diagonal(_Layers):
 
         def pixel(state: Any, j: Array) -> Any:
             h, c, lines = state
-            t = _activated(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None])
+            t = activated(entry(pre, j, axis=1) + _each(h, self.side[1]) + self.right_bias[:, None])
             h, c = _hidden(t, c, self.dtype), _cell(_again(t), c)
             return (h, c, jax.lax.dynamic_update_index_in_dim(lines, h, j, 1, allow_negative_indices=False)), None
 

@@ -134,8 +134,8 @@ def _forward(x, bias, w, h0, c0, reset, offsets, edge, keep=True):  # type: igno
 
 def activated(pre: Float[Array, "*s gates"]) -> Float[Array, "*s gates"]:
     """tanh of what stands before the gates' non-linearities, halved for o, f, i: σ(x) = (1 + tanh(x/2)) / 2. So all
-    four are made alike, in one pass."""
-    number = jnp.arange(pre.shape[-1])
+    four are made alike, in one pass, in float32 at least."""
+    pre, number = pre.astype(accumulator(pre.dtype)), jnp.arange(pre.shape[-1])
     scale = jnp.where(number < pre.shape[-1] // 4 * 3, 0.5, 1.0).astype(pre.dtype)
     # The barrier keeps XLA-CPU from fusing it into what reads it, slice by slice and no longer vectorised.
     return jax.lax.optimization_barrier(jnp.tanh(pre * scale))
@@ -182,19 +182,18 @@ def _backward(offsets, edge, saved, dhs):  # type: ignore[no-untyped-def]
     start = tuple((z, z, z, z, lines, _line(lines, len(lines) - 1, z)) for z, lines in zip(zeros, slopes))
     streams = tuple((_flat(dh), through, forget) for dh, (_, through, forget) in zip(dhs, kept))
     last, _ = jax.lax.scan(step, start, (jnp.arange(len(reset)), streams, fresh), reverse=True)
-    dpres = tuple(_finish(lines, line, 0) for *_, lines, line in last)
+    dx = tuple(_finish(lines, line, 0).reshape(*hs.shape[:3], -1) for (*_, lines, line), (hs, *_) in zip(last, kept))
     dbias, dw, dh0, dc0 = [], [], [], []
-    for (hs, *_), dpre, h, c, (dh_first, dc_first, dh_own, dc_own, *_) in zip(kept, dpres, h0, c0, last):
-        h_start, _, fill = _starts(dpre.reshape(*hs.shape[:3], -1), h, c, edge)
+    for (hs, *_), dpre, h, c, (dh_first, dc_first, dh_own, dc_own, *_) in zip(kept, dx, h0, c0, last):
+        h_start, _, fill = _starts(dpre, h, c, edge)
         h_before = jnp.concatenate([h_start[None], hs[:-1]])
         near = jax.vmap(lambda h, r, fill=fill, s=h_start: _neighbours(h, offsets, fill, s, r))(h_before, fresh)
         flat = (lines.reshape(-1, lines.shape[-1]) for lines in (near, dpre))  # as a plain product, nothing is moved
-        dbias.append(dpre.sum(axis=(0, 1), dtype=wide))
+        dbias.append(dpre.sum(axis=(0, 1, 2), dtype=wide))
         dw.append(jnp.einsum("pk,pg->kg", *flat, preferred_element_type=wide))
         dh0.append((dh_own + dh_first).sum(axis=(0, 1)))
         dc0.append((dc_own + dc_first).sum(axis=(0, 1)))
     stacked = (jnp.stack(g).astype(p.dtype) for g, p in ((dbias, bias), (dw, w), (dh0, h0), (dc0, c0)))
-    dx = tuple(dpre.reshape(*hs.shape[:3], -1) for dpre, (hs, *_) in zip(dpres, kept))
     return (dx, *stacked, jnp.zeros_like(reset))
 
 
