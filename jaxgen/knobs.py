@@ -69,7 +69,7 @@ ENGINE = {
         ),
         Knob("accumulate", int | None, None, "pieces in which a batch is taken"),
         Knob("remat", bool | None, None, "compute activations again in the backward pass: less memory"),
-        Knob("on_nan", Literal["stop", "skip"] | None, None, "what a loss or gradient that is not finite does"),
+        Knob("on_nan", Literal["stop", "skip"] | None, None, "what a loss, gradient or update that is not finite does"),
         Knob("chunk", int | None, None, "steps per dispatch"),
         Knob("replacement", bool | None, None, "draw examples independently, not in shuffled epochs"),
         Knob("patience", int | None, None, "evaluations without a better one before the run ends"),

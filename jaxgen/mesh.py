@@ -99,8 +99,12 @@ def prepare_cpu(batch: int) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     chosen = "xla_force_host_platform_device_count" in flags or "JAX_NUM_CPU_DEVICES" in os.environ
     if not chosen and jax.config.values["jax_num_cpu_devices"] in (None, -1):
-        jax.config.update("jax_num_cpu_devices", cpu_devices(batch, len(_cores())))
-    devices = jax.config.values["jax_num_cpu_devices"] or 1
+        try:
+            jax.config.update("jax_num_cpu_devices", cpu_devices(batch, len(_cores())))
+        except RuntimeError:  # a recipe that computes something has started the backend
+            if jax.default_backend() == "cpu":
+                sys.stderr.write("JAX was used before its CPU was set up, which stays one device: slower steps.\n")
+    devices = max(1, jax.config.values["jax_num_cpu_devices"] or 1)
     crowded = devices > len(_cores())
     _keep_large_buffers(arenas=devices if crowded else 1)
     if crowded:

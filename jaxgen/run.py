@@ -177,10 +177,11 @@ def open_folder(
     """Make the folder of a run, or find that it holds this very run. Returns whether it was there.
 
     With `fresh` an earlier run is moved aside, to the same name with a number. Raises `UsageError` where the folder
-    holds something else, saying what differs.
+    holds something else, saying what differs, or where a process trains in it.
     """
     check_folder(folder, file, settings, fresh)
     if is_run(folder) and not fresh:
+        _check_data(folder, read(folder).about, about)
         return True
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -195,7 +196,8 @@ def open_folder(
             number = 1
             while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
                 number += 1
-            folder.rename(aside)
+            with claimed(folder):
+                folder.rename(aside)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -219,6 +221,16 @@ def check_folder(folder: Path, file: recipe.RecipeFile, settings: Mapping[str, A
             f"{folder} holds another run: {'; '.join(found)}. Give the same recipe and knobs to resume it, another "
             "--run folder, or --fresh to move it aside."
         )
+
+
+def _check_data(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where a run was started on other data: its best step and its splits would mean nothing."""
+    for name, what in (("examples", "count of images"), ("digest", "checksum")):
+        if name in then and name in now and then[name] != now[name]:
+            raise UsageError(
+                f"{folder} was started on other data: their {what} was {then[name]}, and is {now[name]}. Bring those "
+                "back to resume it, or give another --run folder, or --fresh to move it aside."
+            )
 
 
 def differences(record: Record, file: recipe.RecipeFile, settings: Mapping[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ class Recipe:
     accumulate               pieces in which a batch is taken, one after another: less memory, same gradient (but
                              for other draws where an objective is not separable). For losses that are means over
                              independent examples; None: 1, but on a CPU pieces of the size that an objective asks for
-    on_nan                   a loss or gradient that is not finite stops the run ("stop"), or its step moves
+    on_nan                   a loss, gradient or update that is not finite stops the run ("stop"), or its step moves
                              no parameter ("skip"), is counted by the metric "skipped", and the run goes on
     evaluate_every, save_every, keep   steps between evaluations, between checkpoints, how many of the latest stay
     patience                 evaluations without a better validation before the run ends, None: never
@@ -78,7 +78,7 @@ class TrainState:
     """All of a run. The same state and data have the same future, bit for bit.
 
     `opt_states` has one entry per objective, `ema` the averaged params or None, and `fault` the first step at which
-    each objective's loss or gradient was not finite, −1 for none.
+    each objective's loss, gradient or update was not finite, −1 for none.
     """
 
     step: Any
@@ -250,6 +250,7 @@ def _actor(
             scale = jnp.minimum(1.0, recipe.clip / jnp.maximum(norm, 1e-12))
             grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
         moves, moved_state = optimizer.update(grads, opt_state, own)
+        finite &= jnp.isfinite(optax.tree.norm(moves))
         moved = {**variables, **updates, "params": {**params, **optax.apply_updates(own, moves)}}
         metrics = {**metrics, "grad_norm": norm}
         if recipe.on_nan == "skip":

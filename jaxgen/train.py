@@ -49,12 +49,15 @@ MOST_SKIPPED = 100
 
 
 class Diverged(ArithmeticError):
-    """A loss or gradient that is not finite. `step` counts from 0; checkpoints before it are whole and finite."""
+    """A loss, gradient or update that is not finite.
+
+    `step` counts from 0; checkpoints before it are whole and finite.
+    """
 
     def __init__(self, step: int, objective: str, skipped: int = 0):
         before = f", the {skipped}th such step in a row" if skipped else ""
         super().__init__(
-            f"objective '{objective}' gave a loss or gradient that is not finite at step {step}{before}. "
+            f"objective '{objective}' gave a loss, gradient or update that is not finite at step {step}{before}. "
             "Lower the learning rate, clip the gradient, or look at the data."
         )
         self.step, self.objective = step, objective
@@ -118,7 +121,7 @@ def fit(
     `budget` is how many bytes of training data may lie on each device (default: a quarter of its memory).
 
     Raises `UsageError` for what a user can mend, before anything is compiled or written, and for a disk that fails;
-    `Diverged` for a loss or gradient that is not finite, leaving the last good checkpoint.
+    `Diverged` for a loss, gradient or update that is not finite, leaving the last good checkpoint.
     """
     mesh = make_mesh() if mesh is None else mesh
     check(recipe, dataset, mesh)
@@ -250,15 +253,22 @@ class _Fit:
 
     def _begin(self) -> tuple[TrainState, int]:
         """A fresh state or the last one saved, and its step."""
-        where, saved = self.programs.where, self.checkpoints
+        saved = self.checkpoints
         if saved is None or saved.latest is None:
-            return jax.jit(self.make, out_shardings=where)(self.first), 0
-        target = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), self.shapes, where)
-        state = saved.restore(target)
+            return jax.jit(self.make, out_shardings=self.programs.where)(self.first), 0
+        state = self._restored(saved, saved.latest)
         scores = saved.scores
         if saved.best is not None:
             self.best_step, self.best_score = saved.best, scores[saved.best]
         return state, saved.latest
+
+    def _restored(self, saved: Checkpoints, step: int) -> TrainState:
+        """The state of a checkpoint, laid out as the programs take it."""
+
+        def target(leaf: Any, where: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+        return saved.restore(jax.tree.map(target, self.shapes, self.programs.where), step)
 
     def _piece(self, step: int) -> int:
         """How many steps the dispatch at `step` takes: a chunk if one fits before the next boundary, else one."""
@@ -329,7 +339,8 @@ class _Fit:
                 self.best_variables = jax.device_get(whole(self.mesh, averaged(state)))
         last = last or self._exhausted(step)
         if self.checkpoints is not None and (better or last or stopped or step % recipe.save_every == 0):
-            self.checkpoints.save(step, state, {BEST: score[BEST]} if score else None)
+            finite = math.isfinite(score.get(BEST, math.nan))  # a bound may overflow where the parameters do not
+            self.checkpoints.save(step, state, {BEST: score[BEST]} if finite else None)
             self.reporter.saved(step)
 
     def _score(self, variables: Variables, split: str, step: int) -> dict[str, Any]:
@@ -373,7 +384,7 @@ class _Fit:
             step = self.best_step
             if self.checkpoints is not None:
                 self.checkpoints.wait()
-                variables = averaged(self.checkpoints.restore(state, step))
+                variables = averaged(self._restored(self.checkpoints, step))
             else:
                 variables = jax.device_put(self.best_variables, replicated(self.mesh))
         self._score(whole(self.mesh, variables), "test", step)

@@ -13,7 +13,7 @@ import pytest
 from jaxgen import images
 from jaxgen.core import UsageError
 from jaxgen.data import Dataset, Source, Split, arrays, digits, dynamic_binarization, flipped, requantised, source
-from jaxgen.data.base import finish, held_out, labels, order
+from jaxgen.data.base import digest, finish, held_out, labels, order
 
 
 def made(train: np.ndarray, levels: int = 256, n_valid: int = 2) -> Source:
@@ -74,6 +74,15 @@ def test_digits_are_the_same_at_each_load():
     one, two = digits().load(), source("digits").load()
     assert (one.train.image == two.train.image).all()
     assert (one.valid.label == two.valid.label).all()
+
+
+def test_a_digest_tells_images_and_labels_apart():
+    image, label = np.arange(3000, dtype=np.uint8).reshape(3000, 1, 1, 1), np.arange(3000, dtype=np.int32)
+    one = finish("one", {"train": Split(image, label)}, None, "all")
+    assert digest(one) == digest(finish("again", {"train": Split(image.copy(), label)}, None, "all"))
+    others = (Split(image[::-1], label), Split(image, label[::-1]), Split(image), Split(image[1:], label[1:]))
+    found = {digest(finish("other", {"train": other}, None, "all")) for other in others}
+    assert len(found | {digest(one)}) == 5
 
 
 def test_finish_infers_levels_and_keeps_official_splits():

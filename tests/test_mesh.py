@@ -50,6 +50,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch, near):
 PROGRAM = """
 import json, sys
 import jax
+{first}
 if {config!r}: jax.config.update("jax_num_cpu_devices", {config!r})
 from jaxgen.mesh import prepare_cpu
 prepare_cpu(24)
@@ -59,11 +60,11 @@ print(json.dumps([c.jax_num_cpu_devices, c.jax_compilation_cache_dir,
 """
 
 
-def settings(tmp_path, config=0, **environment):
+def settings(tmp_path, config=0, first="", **environment):
     base = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
     environment = {**base, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(tmp_path), **environment}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(config=config)],
+        [sys.executable, "-c", PROGRAM.format(config=config, first=first)],
         env=environment,
         cwd=Path(__file__).parent.parent,
         capture_output=True,
@@ -77,6 +78,11 @@ def test_a_cpu_is_prepared(tmp_path):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = cpu_devices(24, cores)
     assert settings(tmp_path) == [count, str(tmp_path / "jaxgen" / "xla"), 0.0, -1, count]
+
+
+def test_a_cpu_in_use_stays_as_it_is(tmp_path):
+    """A recipe may compute something while it is read."""
+    assert settings(tmp_path, first="jax.numpy.zeros(3)")[1:] == [str(tmp_path / "jaxgen" / "xla"), 0.0, -1, 1]
 
 
 def test_the_users_choices_are_respected(tmp_path):

@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite: the run stops and says where, or leaves the step out on request."""
+"""A loss, gradient or update that is not finite: the run stops and says where, or leaves the step out on request."""
 
 import dataclasses
 
@@ -10,6 +10,7 @@ import pytest
 from engine_models import Duel, Table, dataset, recipe
 from test_train import Log, assert_close
 
+from jaxgen.checkpoint import Checkpoints
 from jaxgen.core import Aux
 from jaxgen.train import Diverged, fit
 
@@ -20,7 +21,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, chunk):
     model = Table(explode_at=2.7)
     knobs = recipe(model, data, steps=200, save_every=4, chunk=chunk, optimizer=optax.sgd(2.0), keep=100)
     log = Log()
-    with pytest.raises(Diverged, match="'likelihood' gave a loss or gradient that is not finite at step") as caught:
+    with pytest.raises(Diverged, match="'likelihood' gave a loss, gradient or update that is not finite") as caught:
         fit(knobs, data, tmp_path, reporter=log)
     step = caught.value.step
     assert caught.value.objective == "likelihood"
@@ -31,6 +32,23 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, chunk):
     assert np.isfinite(good.state.variables["params"]["table"]).all()
     with pytest.raises(Diverged):
         fit(dataclasses.replace(knobs, steps=step + 1), data)
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_an_update_that_is_not_finite_is_a_fault_of_its_own_step(tmp_path, on_nan):
+    """Loss and gradient of step 3 are finite, its rate is not: nothing of it may be kept."""
+    data = dataset()
+    rate = optax.sgd(lambda count: jnp.where(count == 3, jnp.inf, 0.1))
+    knobs = recipe(Table(), data, steps=6, evaluate_every=2, save_every=1, keep=1, optimizer=rate, on_nan=on_nan)
+    if on_nan == "skip":  # the count of a step that is left out stays, and so does its rate
+        assert np.isfinite(fit(knobs, data).state.variables["params"]["table"]).all()
+        return
+    with pytest.raises(Diverged, match="at step 3") as caught:
+        fit(knobs, data, tmp_path)
+    assert caught.value.step == 3
+    with Checkpoints(tmp_path / "checkpoints", write=False) as checkpoints:
+        assert checkpoints.latest == 3
+        assert np.isfinite(checkpoints.variables()["params"]["table"]).all()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

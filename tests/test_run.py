@@ -106,6 +106,26 @@ def test_fresh_keeps_the_earlier_run_under_another_name():
     assert run.read("r").settings["width"] == 3
 
 
+def test_fresh_leaves_a_run_alone_that_is_training():
+    opened(width=2)
+    with run.claimed(run.Path("r")), pytest.raises(UsageError, match="another process is training in r"):
+        opened(width=3, fresh=True)
+    assert run.read("r").settings["width"] == 2
+    assert sorted(p.name for p in run.Path().iterdir()) == ["experiments", "r"]
+
+
+def test_other_data_are_refused_when_a_run_goes_on():
+    file = recipe.find("tiny")
+    about = {"examples": {"train": 90, "valid": 10}, "digest": "00c0ffee"}
+    for now, message in (
+        ({"examples": {"train": 95, "valid": 5}}, r"r was started on other data: their count of images was .*90.*95"),
+        ({"digest": "0badf00d"}, r"their checksum was 00c0ffee, and is 0badf00d\..*--fresh"),
+    ):
+        run.open_folder(run.Path("r"), file, file.settings({}), about)
+        with pytest.raises(UsageError, match=message):
+            run.open_folder(run.Path("r"), file, file.settings({}), about | now)
+
+
 def test_a_folder_with_something_else_is_left_alone():
     run.Path("full").mkdir()
     (run.Path("full") / "thesis.tex").write_text("x")

@@ -302,6 +302,25 @@ def test_patience_ends_the_run_and_test_is_read_with_the_best(tmp_path):
     assert (again.step, again.metrics["test/nats"]) == (outcome.step, outcome.metrics["test/nats"])
 
 
+def test_of_equal_scores_the_first_is_kept_and_tested(tmp_path):
+    """Parameters that do not move score the same at every evaluation."""
+    data = dataset()
+    knobs = recipe(Table(), data, steps=12, evaluate_every=2, save_every=2, keep=2, optimizer=optax.sgd(0.0))
+    outcome = fit(knobs, data, tmp_path)
+    assert outcome.best_step == 2
+    assert outcome.metrics["test/nats"] == fit(knobs, data).metrics["test/nats"]
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_a_finished_run_can_be_tested_again(tmp_path, devices):
+    """As after a kill between the last step and the test: the best checkpoint is read beside the last."""
+    data, mesh = dataset(n=16), make_mesh(jax.devices()[:devices])
+    knobs = recipe(Table(), data, steps=4000, batch=16, evaluate_every=20, patience=3, optimizer=optax.sgd(5.0))
+    first, again = (fit(knobs, data, tmp_path, mesh=mesh) for _ in range(2))
+    assert again.best_step == first.best_step < first.step
+    assert again.metrics["test/nats"] == first.metrics["test/nats"]
+
+
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [

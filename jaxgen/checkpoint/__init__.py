@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import errno
 import json
 import logging
@@ -19,7 +20,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,7 @@ class Checkpoints:
         policies = ocp.training.preservation_policies
         kept: list[Any] = [policies.LatestN(keep)]
         if best is not None:
-            kept.append(
-                policies.BestN(
-                    get_metric_fn=lambda metrics: metrics[best],
-                    reverse=True,  # lower is better
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
+            kept.append(_Lowest(best))
         with self._explained("make the folder of checkpoints"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
@@ -167,8 +161,7 @@ class Checkpoints:
     @property
     def best(self) -> int | None:
         """The step with the lowest metric (the earliest of equals), None where no checkpoint has one."""
-        scored = self.scores
-        return min(scored, key=lambda step: (scored[step], step), default=None)
+        return _best(self.scores)
 
     @property
     def scores(self) -> dict[int, float]:
@@ -263,6 +256,22 @@ class Checkpoints:
             raise UsageError(
                 f"cannot {doing} at {self.folder}: {said}. Make room there or choose another folder; {kept}."
             ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lowest:
+    """Keeps the checkpoint that `Checkpoints.best` names. (Orbax's own policy keeps the latest of equals.)"""
+
+    metric: str
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        lowest = _best({c.step: c.metrics[self.metric] for c in checkpoints if c.metrics is not None})
+        return [c.step == lowest for c in checkpoints]
+
+
+def _best(scores: Mapping[int, float]) -> int | None:
+    """The step with the lowest score, the earliest of equals."""
+    return min(scores, key=lambda step: (scores[step], step), default=None)
 
 
 _unfinished: set[Checkpoints] = set()

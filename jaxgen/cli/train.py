@@ -135,6 +135,8 @@ def _about(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[s
     """What `run.json` says beside the recipe and its knobs."""
     import jax
 
+    from jaxgen.data.base import digest
+
     return {
         "model": type(made.model).__name__,
         "shape": list(made.model.shape),
@@ -145,6 +147,7 @@ def _about(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[s
         "examples": {
             s: len(getattr(dataset, s)) for s in ("train", "valid", "test") if getattr(dataset, s) is not None
         },
+        "digest": digest(dataset),
         "devices": f"{devices.devices.size} {devices.devices.flat[0].platform}",
         "processes": jax.process_count(),
         "versions": {"jaxgen": __version__, "jax": jax.__version__, "python": sys.version.split()[0]},
