@@ -1,5 +1,6 @@
 """The command line: a run from its recipe to pictures, bad input in one sentence, signals, exit codes, help."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import face_recipes
 import numpy as np
 import pytest
 
-from jaxgen.cli import COMMANDS, main
+from jaxgen.cli import COMMANDS, flags, main
+from jaxgen.errors import UsageError
+from jaxgen.knobs import RESERVED
 from jaxgen.report import read_log
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -218,6 +221,32 @@ def test_bench_prints_and_gives_json(capsys):
         assert said(capsys, "bench", "tiny")[1] == bench.describe(found)
 
 
+def test_a_recipe_may_call_a_knob_depth(capsys):
+    path = Path("experiments/tiny.py")
+    path.write_text(path.read_text().replace("    width: int = 4", "    depth: int = 4").replace("=width", "=depth"))
+    shallow, deep = (json.loads(said(capsys, "inspect", "tiny", "--depth", n, "--json")[1]) for n in (4, 8))
+    assert shallow["parameters"] < deep["parameters"]
+    assert len(json.loads(said(capsys, "inspect", "tiny", "--table-depth", 1, "--json")[1])["modules"]) == len(
+        {name.split("/")[0] for name in shallow["modules"]}
+    )
+
+
+def test_no_knob_can_have_the_name_of_a_commands_flag(monkeypatch):
+    """Every flag of every command that takes a recipe is reserved, and nothing is that no command has."""
+    kinds = []
+
+    def asked(kind, args, prog):
+        kinds.append(kind)
+        raise UsageError("asked")
+
+    monkeypatch.setattr(flags, "with_recipe", asked)
+    takers = [name for name, (_, args, _) in COMMANDS.items() if args.startswith("RECIPE")]
+    assert [main([name, "tiny"]) for name in takers] == [2] * len(takers)
+    assert len(kinds) == len(takers) > 0
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    assert set(RESERVED) == names | {"recipe", "debug", "help"}
+
+
 # --- help ----------------------------------------------------------------------------------------------------------
 
 
@@ -290,7 +319,7 @@ def test_help_shows_commands_and_a_recipes_knobs(capsys):
         (["complete", "{runs}/tiny", "--images", "nowhere"], ["unknown data 'nowhere'"]),
         (["inspect", "tny"], ["no recipe 'tny'"]),
         (["inspect", "empty"], ["empty is no run folder"]),
-        (["inspect", "tiny", "--depth", "0"], ["--depth must be at least 1"]),
+        (["inspect", "tiny", "--table-depth", "0"], ["--table-depth must be at least 1"]),
         (["bench", "tiny", "--batch", "12"], ["batch must be a positive multiple of the 8 devices"]),
         (["bench", "nope"], ["no recipe 'nope'"]),
         (["data"], ["wants list, prepare or show"]),

@@ -32,7 +32,7 @@ class Bench:
 class Inspect:
     """What a model holds and can do, and what a training step costs. Give a recipe and its knobs, or a run's folder."""
 
-    depth: int = 2
+    table_depth: int = 2
     """How deep the table of parameters goes."""
     json: flags.Json = False
 
@@ -79,12 +79,12 @@ def inspect(args: Sequence[str]) -> int:
     else:
         file, options, settings = flags.with_recipe(Inspect, args, "jaxgen inspect")
         made = recipe.build(file, settings)
-    if options.depth < 1:
-        raise UsageError(f"--depth must be at least 1, got {options.depth}.")
+    if options.table_depth < 1:
+        raise UsageError(f"--table-depth must be at least 1, got {options.table_depth}.")
     from jaxgen import mesh
 
     mesh.prepare_cpu(made.batch)
-    found = _inspected(made, options.depth)
+    found = _inspected(made, options.table_depth)
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
