@@ -62,8 +62,17 @@ class Run(Trained):
 
     @functools.cached_property
     def dataset(self) -> Any:
-        """The data that the run was trained on, loaded on first use."""
-        return self.recipe.data.load()
+        """The data that the run was trained on, loaded on first use.
+
+        Raises `UsageError` where they are not there, with the folder in which the run was started, if it is another.
+        """
+        try:
+            return self.recipe.data.load()
+        except UsageError as error:
+            started = self.record.about.get("folder", str(Path.cwd()))
+            if started == str(Path.cwd()):
+                raise
+            raise UsageError(f"{str(error).rstrip('.')}; the run was started in {started}.") from error
 
     def other_data(self, spec: str) -> Any:
         """Another data set by what a user types, seen as the run's recipe sees its own where `data` is its knob."""

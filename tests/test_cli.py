@@ -149,6 +149,28 @@ def test_parameters_of_inspect_are_those_of_the_run(runs, capsys):
     assert [o["name"] for o in found["objectives"]] == ["critic", "generator"]
 
 
+@pytest.mark.parametrize("spec", ["mine.npz", "npz:mine.npz"])
+def test_a_run_is_opened_where_its_data_are_not(spec, capsys, monkeypatch):
+    """Nothing but evaluation needs them, and that says from where they were named."""
+    image = np.random.default_rng(0).integers(0, 17, (24, 8, 8, 1)).astype(np.uint8)
+    np.savez("mine.npz", train=image, valid=image, levels=17)
+    args = ("--data", spec, "--steps", 1, "--every", 1, "--run", "r")
+    path, home = Path("experiments/tiny.py"), Path.cwd()
+    path.write_text(path.read_text().replace('requantised(source(data), levels) if data.endswith(".npz") else ', ""))
+    assert said(capsys, "train", "tiny", *args)[0] == 0
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert said(capsys, "sample", home / "r", "--num", 2)[0] == 0
+    assert said(capsys, "inspect", home / "r")[0] == 0
+    message = refused(capsys, "evaluate", home / "r", "--split", "valid")
+    assert "mine.npz" in message
+    assert f"the run was started in {home}." in message
+    Path(home / "mine.npz").unlink()
+    monkeypatch.chdir(home)
+    assert said(capsys, "sample", "r", "--num", 2)[0] == 0
+    assert "started" not in refused(capsys, "evaluate", "r", "--split", "valid")
+
+
 @pytest.mark.parametrize("keep", ["top-half", "bottom-half", "left-half", "right-half", "mask.png"])
 def test_completions_keep_what_is_given(runs, capsys, keep):
     from PIL import Image
@@ -319,8 +341,11 @@ def test_help_shows_commands_and_a_recipes_knobs(capsys):
         (["complete", "{runs}/tiny", "--images", "nowhere"], ["unknown data 'nowhere'"]),
         (["inspect", "tny"], ["no recipe 'tny'"]),
         (["inspect", "empty"], ["empty is no run folder"]),
+        (["inspect", "tiny", "--data", "digts"], ["unknown data 'digts'", "Did you mean digits"]),
         (["inspect", "tiny", "--table-depth", "0"], ["--table-depth must be at least 1"]),
         (["bench", "tiny", "--batch", "12"], ["batch must be a positive multiple of the 8 devices"]),
+        (["bench", "tiny", "--data", "digts"], ["unknown data 'digts'", "Did you mean digits"]),
+        (["evaluate", "{runs}/tiny", "--data", "digts"], ["unknown data 'digts'", "Did you mean digits"]),
         (["bench", "nope"], ["no recipe 'nope'"]),
         (["data"], ["wants list, prepare or show"]),
         (["data", "shw"], ["got 'shw'. Did you mean 'show'?"]),

@@ -149,7 +149,7 @@ def test_labels_want_integers():
 )
 def test_unknown_data_say_what_is_known(spec, message):
     with pytest.raises(UsageError) as caught:
-        source(spec)
+        source(spec).load()
     assert message in str(caught.value)
 
 
@@ -159,6 +159,9 @@ def test_a_description_reads_nothing(tmp_path):
     for each in described:
         with pytest.raises(UsageError, match=r"none: .*no (such|static)"):
             each.load()
+    bare = source(f"{tmp_path}/none")
+    with pytest.raises(UsageError, match="no such name, and no such path"):
+        bare.load()
 
 
 def test_importing_the_room_imports_no_reader():

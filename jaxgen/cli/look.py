@@ -70,7 +70,8 @@ def inspect(args: Sequence[str]) -> int:
     """Run `jaxgen inspect`; returns its exit code."""
     from jaxgen import recipe
 
-    if args and not args[0].startswith("-") and Path(args[0]).is_dir():
+    of_run = bool(args) and not args[0].startswith("-") and Path(args[0]).is_dir()
+    if of_run:
         options = flags.parse(Inspect, args[1:], f"jaxgen inspect {args[0]}")
         from jaxgen import run
 
@@ -84,7 +85,7 @@ def inspect(args: Sequence[str]) -> int:
     from jaxgen import mesh
 
     mesh.prepare_cpu(made.batch)
-    found = _inspected(made, options.table_depth)
+    found = _inspected(made, _transform(made, of_run), options.table_depth)
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
@@ -109,7 +110,19 @@ def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[s
     sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
 
 
-def _inspected(made: Any, depth: int) -> dict[str, Any]:
+def _transform(made: Any, of_run: bool) -> Any:
+    """That of the recipe's data, or None where these are not there: it is a small part of the cost."""
+    from jaxgen.data.spec import UnknownData
+
+    try:
+        return made.data.load().transform
+    except UsageError as error:
+        if isinstance(error, UnknownData) and not of_run:
+            raise  # mistyped; a run has had its data
+        return None
+
+
+def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
     """All that `inspect` says, without starting a run."""
     import jax
     import jax.numpy as jnp
@@ -149,11 +162,11 @@ def _inspected(made: Any, depth: int) -> dict[str, Any]:
         "modules": modules,
         "parameters": sum(m["parameters"] for m in modules.values()),
         "bytes": sum(m["bytes"] for m in modules.values()),
-        "step": _cost(made, state, batch),
+        "step": _cost(made, transform, state, batch),
     }
 
 
-def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def _cost(made: Any, transform: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """What one training step costs: its arithmetic, and what the compiler says of its program for one device."""
     import jax
 
@@ -161,10 +174,6 @@ def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
     from jaxgen.mesh import make_mesh
     from jaxgen.step import make_step
 
-    try:
-        transform = made.data.load().transform
-    except UsageError:
-        transform = None  # the data are not there: their transform is a small part of the cost
     acting = tuple(True for _ in made.model.objectives())
     step = make_step(made, transform, acting=acting, loops=False)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()

@@ -21,16 +21,21 @@ from typing import Any
 
 from jaxgen.core import UsageError
 from jaxgen.data.arrays import digits, idx, idx_file, npz
-from jaxgen.data.base import Source
+from jaxgen.data.base import Dataset, Source
 from jaxgen.data.binarized import amat_files, binarized_mnist
 from jaxgen.data.pictures import folder
 from jaxgen.data.prepared import ORIGINALS, tfds
 
 
+class UnknownData(UsageError):
+    """What was named is no data set that is known, and no path that is there."""
+
+
 def source(spec: str) -> Source:
     """The source that `spec` describes; see the top of this file. Nothing is read but the names in a folder.
 
-    Raises `UsageError` for an unknown kind, a path that is not there, and unknown or malformed options.
+    Raises `UsageError` for unknown or malformed options. A name or path that is not there raises `UnknownData` when it
+    is loaded: a trained run can be opened where its data are not.
     """
     body, options = _options(spec)
     kind, colon, rest = body.partition(":")
@@ -45,7 +50,11 @@ def source(spec: str) -> Source:
     if body and path.exists():
         kind = _guess(path)
         return _call(spec, KINDS[kind][1], str(path), options, KINDS[kind][2])
-    raise UsageError(_unknown(spec, body))
+
+    def load() -> Dataset:
+        raise UnknownData(_unknown(spec, body))
+
+    return Source(spec, load)
 
 
 def _size(text: str) -> int | tuple[int, int]:
