@@ -350,6 +350,8 @@ def test_help_shows_commands_and_a_recipes_knobs(capsys):
         (["data"], ["wants list, prepare or show"]),
         (["data", "shw"], ["got 'shw'. Did you mean 'show'?"]),
         (["data", "show", "nope"], ["unknown data 'nope'"]),
+        (["data", "show", "digits", "--num", "0", "-o", "x.png"], ["--num must be at least 1, got 0"]),
+        (["data", "show", "digits", "--num", "-5", "-o", "x.png"], ["--num must be at least 1, got -5"]),
         (["data", "show", "digits", "-o", "x.gif"], ["ends in .png"]),
         (["data", "prepare", "mnst", "--from", "empty"], ["cannot prepare 'mnst'", "mnist"]),
         (["data", "prepare", "mnist"], ["--from"]),

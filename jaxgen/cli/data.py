@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxgen.cli import flags
+from jaxgen.cli.runs import at_least_one
 from jaxgen.errors import UsageError, nearest
 
 
@@ -97,6 +98,7 @@ def _show(args: Sequence[str]) -> int:
     options = flags.parse(Show, args, "jaxgen data show")
     if options.output and not options.output.endswith(".png"):
         raise UsageError(f"--output wants a name that ends in .png, got {options.output!r}.")
+    at_least_one(num=options.num)
     from jaxgen.data import source
 
     dataset = source(options.data).load()
