@@ -67,6 +67,7 @@ def _crop(text: str) -> str | int | tuple[int, int]:
 
 
 PICTURES: dict[str, Callable[[str], Any]] = {"crop": _crop, "resize": _size}
+WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", "levels": "a whole number"}
 KINDS: dict[str, tuple[str, Callable[..., Source], dict[str, Callable[[str], Any]]]] = {
     "tfds": ("tfds:mnist", tfds, {"data_dir": str, "image": str, "label": str, **PICTURES}),
     "idx": ("idx:FOLDER", idx, {}),
@@ -95,7 +96,7 @@ def _call(
         try:
             values[name] = allowed[name](text)
         except ValueError as error:
-            raise UsageError(f"data {spec!r}: cannot read {name}={text!r}; sizes are 32 or 28x20") from error
+            raise UsageError(f"data {spec!r}: cannot read {name}={text!r}; {name} wants {WANTED[name]}") from error
     return make(**values) if first is None else make(first, **values)
 
 
