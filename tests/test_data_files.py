@@ -270,6 +270,19 @@ def test_subfolders_can_state_the_split(tmp_path):
     assert (data.test.label == data.test.image[:, 0, 0, 0]).all()
 
 
+@pytest.mark.parametrize("held_out", ["test", "valid", "validation", "val", "Test"])
+def test_a_split_without_training_pictures_is_not_trained_on(tmp_path, held_out):
+    for name in ("training/a", "training/b", f"{held_out}/a"):
+        picture(tmp_path / f"{name}.png")
+    with pytest.raises(UsageError, match=rf"subfolder '{held_out}' names a split.* name the folder .*'train'; found "):
+        folder(tmp_path).load()
+    (tmp_path / "training").rename(tmp_path / "train")
+    assert len(folder(tmp_path).load().train) == (2 if held_out.startswith("val") else 1)
+    picture(tmp_path / "classes" / "testing" / "a.png")
+    picture(tmp_path / "classes" / "cat" / "test" / "a.png")
+    assert "2 classes: cat, testing" in folder(tmp_path / "classes").load().protocol
+
+
 def test_crop_is_centred_and_comes_before_resize(tmp_path):
     x = RNG.integers(0, 256, (6, 10, 3), dtype=np.uint8)
     Image.fromarray(x).save(tmp_path / "a.png")

@@ -33,10 +33,11 @@ def folder(path: str | os.PathLike[str], crop: Size | str | None = None, resize:
     """All pictures below a folder.
 
     A folder with a subfolder `train` (and `valid`, `test`) states its splits; otherwise all pictures are training
-    pictures, of which a seeded tenth validates. Where every picture of a split lies in a subfolder, the first level of
-    subfolders gives the labels, numbered in alphabetical order. `crop` cuts a centred window, or the largest centred
-    square ("square"); `resize` then scales to exactly that size (bicubic, antialiased). Without either, all pictures
-    must have one size. Raises `UsageError` naming the file that is corrupt, too small, or of another size.
+    pictures, of which a seeded tenth validates. A `valid` or `test` without `train` is refused. Where every picture of
+    a split lies in a subfolder, the first level of subfolders gives the labels, numbered in alphabetical order. `crop`
+    cuts a centred window, or the largest centred square ("square"); `resize` then scales to exactly that size (bicubic,
+    antialiased). Without either, all pictures must have one size. Raises `UsageError` naming the file that is corrupt,
+    too small, or of another size.
     """
     root = Path(path).expanduser()
     crop_to, resize_to = crop if isinstance(crop, str) else pair(crop), pair(resize)
@@ -46,6 +47,8 @@ def folder(path: str | os.PathLike[str], crop: Size | str | None = None, resize:
             raise UsageError(f"{root}: wanted a folder of pictures, {listing(root)}")
         homes = {key: root / name for key, names in SPLITS.items() for name in names if (root / name).is_dir()}
         official = "train" in homes
+        if not official:
+            _check_splits(root)
         homes = homes if official else {"train": root}
         files = {key: pictures(home) for key, home in homes.items()}
         for key, found in files.items():
@@ -127,6 +130,17 @@ def fitted(picture: Any, crop: Any, resize: tuple[int, int] | None, what: str) -
     if resize is not None and picture.size != (resize[1], resize[0]):
         picture = picture.resize((resize[1], resize[0]), Image.Resampling.BICUBIC)
     return picture
+
+
+def _check_splits(root: Path) -> None:
+    """Raises `UsageError` where a folder without `train` has a split's subfolder, which would be trained on."""
+    known = {name for names in SPLITS.values() for name in names}
+    found = sorted(p.name for p in root.iterdir() if p.name.lower() in known and p.is_dir())
+    if found:
+        raise UsageError(
+            f"{root}: its subfolder {found[0]!r} names a split, but there is none named 'train', so that its pictures "
+            f"would be trained on: name the folder of training pictures 'train'; {listing(root)}"
+        )
 
 
 def _survey(files: list[Path], crop: Any, resize: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
