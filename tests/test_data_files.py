@@ -141,9 +141,21 @@ def test_npz_of_packed_bits(tmp_path):
     bits = RNG.integers(0, 2, (6, 28, 28, 1), dtype=np.uint8)
     packed = np.packbits(bits.reshape(6, -1), axis=1)
     np.savez(tmp_path / "b.npz", train=packed, valid=packed[:2], test=packed[:3])
-    data = npz(tmp_path / "b.npz").load()
-    assert data.levels == 2
-    assert (data.train.image == bits).all()
+    np.savez(tmp_path / "stated.npz", train=packed, valid=packed[:2], test=packed[:3], levels=2)
+    for data in (npz(tmp_path / "b.npz", levels=2).load(), npz(tmp_path / "stated.npz").load()):
+        assert data.levels == 2
+        assert (data.train.image == bits).all()
+
+
+@pytest.mark.parametrize(
+    ("high", "width", "levels"), [(256, 512, None), (256, 512, 256), (256, 784, 2), (2, 512, None), (2, 512, 2)]
+)
+def test_flattened_images_are_not_taken_for_packed_bits(tmp_path, high, width, levels):
+    """512 gray values are no image of 64×64 bits, and what is 0 or 1 is no byte of eight of them."""
+    np.savez(tmp_path / "flat.npz", train=RNG.integers(0, high, (9, width), dtype=np.uint8))
+    message = rf"array 'train': wanted \[n, height, width\] or .*, found \[9, {width}\]; .* where 2 levels are stated"
+    with pytest.raises(UsageError, match=message):
+        npz(tmp_path / "flat.npz", levels=levels).load()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +164,7 @@ def test_npz_of_packed_bits(tmp_path):
         ({"picture": np.zeros((2, 2, 2, 1), np.uint8)}, r"named train or images, found picture uint8\[2, 2, 2, 1\]"),
         ({"images": np.zeros((2, 2, 2, 1))}, "must be uint8, found float64"),
         ({"images": np.zeros((0, 2, 2, 1), np.uint8)}, "train is empty"),
-        ({"images": np.zeros((2, 784), np.uint8)}, "array 'images': two axes are read as packed bits"),
+        ({"images": np.zeros((2, 784), np.uint8)}, r"array 'images': wanted \[n, .*, found \[2, 784\]"),
         ({"images": np.zeros((4, 2, 2, 1), np.uint8), "labels": np.zeros(4)}, "array 'labels': wanted integer labels"),
         ({"images": np.array([None, {}])}, "Object arrays cannot be loaded"),
         ({"images": np.full((4, 2, 2, 1), 9, np.uint8), "levels": np.array(4)}, "values 0 to 3"),

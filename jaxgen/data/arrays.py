@@ -134,27 +134,28 @@ def read_idx(file: str | os.PathLike[str]) -> np.ndarray:
 def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
     """A `.npz` of uint8 arrays: `train`, `valid`, `test` (or `images` alone), labels as `train_label` … or `labels`.
 
-    Images are [n,h,w,c], [n,h,w] for one channel, or [n,k] of bits packed by `np.packbits` for binary squares (as in
-    `binarized_mnist.npz`: 98 bytes for 28×28). The names of Keras' files (`x_train`, `y_train`, …) serve as well.
-    `levels` defaults to the array `levels` in the file, else 2 where all values are 0 or 1, else 256.
+    Images are [n,h,w,c], [n,h,w] for one channel, or, where 2 levels are stated, [n,k] of bits packed by `np.packbits`
+    for binary squares (as in `binarized_mnist.npz`: 98 bytes for 28×28). The names of Keras' files (`x_train`,
+    `y_train`, …) serve as well. `levels` defaults to the array `levels` in the file, else 2 where all values are 0 or
+    1, else 256.
     """
     path = Path(file).expanduser()
 
     def load() -> Any:
         arrays = read_npz(path)
+        known = levels if levels is not None else int(arrays["levels"]) if "levels" in arrays else None
         splits = {}
         for key in NPZ_IMAGES:
             image = next((n for n in NPZ_IMAGES[key] if n in arrays), None)
             label = next((n for n in NPZ_LABELS[key] if n in arrays), None)
             if image is not None:
                 splits[key] = Split(
-                    _unpacked(arrays[image], f"{path}, array {image!r}"),
+                    _unpacked(arrays[image], known, f"{path}, array {image!r}"),
                     None if label is None else labels(arrays[label], f"{path}, array {label!r}"),
                 )
         if "train" not in splits:
             found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()) or "nothing"
             raise UsageError(f"{path}: wanted an array named train or images, found {found}")
-        known = levels if levels is not None else int(arrays["levels"]) if "levels" in arrays else None
         return finish(path.stem, splits, known, "arrays of an .npz file", dict.fromkeys(splits, path))
 
     return Source(f"npz:{path}", load)
@@ -187,15 +188,17 @@ def read_amat(path: Path, pixels: int = 784) -> np.ndarray:
     return (bits - ord("0")).reshape(-1, pixels)
 
 
-def _unpacked(array: np.ndarray, what: str) -> np.ndarray:
+def _unpacked(array: np.ndarray, levels: int | None, what: str) -> np.ndarray:
+    """Images with all their axes. Rows of bytes are packed bits only where they can be nothing else: of two levels,
+    yet above 1."""
     if array.ndim == 3:
         return array[..., None]
     if array.ndim == 2 and array.dtype == np.uint8:
         side = math.isqrt(8 * array.shape[1])
-        if side * side != 8 * array.shape[1]:
+        if levels != 2 or side * side != 8 * array.shape[1] or array.max(initial=0) < 2:
             raise UsageError(
-                f"{what}: two axes are read as packed bits of square images, but {array.shape[1]} bytes are "
-                f"{8 * array.shape[1]} bits, no square. Save images as [n, height, width, channels]."
+                f"{what}: wanted [n, height, width] or [n, height, width, channels], found {list(array.shape)}; two "
+                "axes are read as packed bits of square images alone, where 2 levels are stated (levels=2)."
             )
         return np.unpackbits(array, axis=1).reshape(-1, side, side, 1)
     return array
