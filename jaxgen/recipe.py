@@ -33,6 +33,9 @@ from jaxgen.knobs import ENGINE, OF_MODEL, Knob, literal, read_knobs
 TABLES = ("SMOKE", "EXPECTED")
 """The two literals of a recipe file: knobs for a run of seconds, and the range of each figure to reach."""
 
+COUNTS = ("steps", "batch")
+"""Knobs that the engine would refuse below 1, were it asked before the recipe makes schedules of them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RecipeFile:
@@ -152,9 +155,14 @@ def listing() -> list[dict[str, str]]:
 def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
     """Execute the file and call its `recipe` with its knobs: the `jaxgen.Recipe` that it returns.
 
-    Raises `UsageError` on unknown or mistyped knobs, and where the file itself fails, with its line and the error.
+    Raises `UsageError` on unknown or mistyped knobs, on fewer than one step or image, and where the file itself fails,
+    with its line and the error.
     """
     settings = file.settings(overrides or {})
+    for name in COUNTS:
+        value: Any = settings.get(name)
+        if type(value) in (int, float) and value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}.")
     from jaxgen.train import Recipe
 
     try:

@@ -204,6 +204,16 @@ def test_a_recipe_that_fails_says_where(text, message):
         recipe.build(recipe.load_file(written(text)))
 
 
+@pytest.mark.parametrize(("knob", "value"), [("steps", 0), ("steps", -3), ("batch", 0)])
+def test_no_steps_and_no_images_are_named_before_the_recipe_is_called(knob, value):
+    text = BODY.replace("layers: int = 1", "layers: int = 1, steps: int = 1, batch: int = 8")
+    text = text.replace("optax.sgd(0.1)", "optax.sgd(optax.cosine_decay_schedule(8 / batch, steps))")
+    file = recipe.load_file(written(text))
+    with pytest.raises(UsageError, match=rf"^{knob} must be at least 1, got {value}\.$"):
+        recipe.build(file, {knob: value})
+    recipe.build(file, {knob: 1})
+
+
 def test_local_modules_are_those_beside_and_in_the_working_directory_and_what_they_import():
     written("import optax, helper\nfrom package.inner import deep\nimport space.thing\n" + BODY, "experiments/a.py")
     written("import second", "experiments/helper.py")
