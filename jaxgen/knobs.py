@@ -48,7 +48,8 @@ class Knob:
     help: str = ""
 
     def convert(self, value: Any) -> Any:
-        """The value as this knob's type (an int for a float, a list for a tuple). Raises `UsageError` otherwise."""
+        """The value as this knob's type (an int for a float, a list for a tuple). Raises `UsageError` otherwise, and
+        for floats that are not finite."""
         converted = _convert(value, self.type)
         if converted is _UNFIT:
             raise UsageError(f"knob {self.name!r} wants {type_name(self.type)}, got {value!r}.")
@@ -198,6 +199,6 @@ def _convert(value: Any, kind: Any) -> Any:
         return None if value is None else _UNFIT
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or (kind is float and math.isnan(value)):
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         return _UNFIT
     return value

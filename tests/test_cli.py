@@ -305,6 +305,7 @@ def test_help_shows_commands_and_a_recipes_knobs(capsys):
         (["train", "tiny", "--wdth", "3"], ["no flag --wdth", "Did you mean '--width'?", "--data", "--levels"]),
         (["train", "tiny", "--width", "wide"], ["--width wants int, got 'wide'"]),
         (["train", "tiny", "--lr", "nan"], ["'lr' wants float, got nan"]),
+        (["train", "tiny", "--lr", "inf"], ["'lr' wants float, got inf"]),
         (["train", "tiny", "--width"], ["--width", "jaxgen train tiny --help"]),
         (["train", "tiny", "more"], ["does not know what to do with 'more'"]),
         (["train", "tiny", "--data", "digts"], ["unknown data 'digts'", "Did you mean digits"]),
