@@ -9,6 +9,8 @@ import optax
 from optax.contrib import MuonDimensionNumbers
 from optax.contrib import muon as _muon
 
+from jaxgen.errors import UsageError
+
 SCANNED = "layers"
 """The subtree whose parameters are stacked, one entry per layer, along their first axis."""
 
@@ -28,7 +30,13 @@ def muon(
 
     Each step shrinks the matrices by `weight_decay` times the learning rate. The size of an update does not depend on
     the gradient's, so that without decay the matrices of a long run keep growing.
+
+    Raises `UsageError` for a rate or decay that is a number below 0.
     """
+    rates = {"learning_rate": learning_rate, "adam_learning_rate": adam_learning_rate, "weight_decay": weight_decay}
+    for name, value in rates.items():
+        if isinstance(value, int | float) and value < 0:
+            raise UsageError(f"muon wants a {name} of at least 0, got {value}.")
 
     def axes(path: Any, leaf: Any) -> MuonDimensionNumbers | None:
         names = [str(getattr(key, "key", key)) for key in path]

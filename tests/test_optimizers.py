@@ -7,6 +7,7 @@ import optax
 import pytest
 from pixel_checks import random_variables
 
+from jaxgen.errors import UsageError
 from jaxgen.models import DiagonalBiLSTM, PixelCNN
 from jaxgen.optimizers import muon
 
@@ -69,6 +70,14 @@ def test_weight_decay_shrinks_the_matrices_alone():
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         matrix = name.endswith(("kernel", "state_to_state")) and "logits" not in name
         np.testing.assert_allclose(one, other - 5e-3 * param * matrix, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "adam_learning_rate", "weight_decay"])
+def test_negative_rates_are_refused_by_name(name):
+    rates = {"learning_rate": optax.constant_schedule(0.1), "adam_learning_rate": 0.0, "weight_decay": 0.0}
+    muon(**rates)
+    with pytest.raises(UsageError, match=rf"^muon wants a {name} of at least 0, got -0\.001\.$"):
+        muon(**rates | {name: -1e-3})
 
 
 def test_it_lowers_a_loss():
