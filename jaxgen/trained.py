@@ -13,16 +13,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Integer
 
 from jaxgen import core, explore
-from jaxgen.errors import UsageError
 from jaxgen.mesh import sharded
 
 SMALL = 20
 """Images at a time where a program holds the probabilities of all values, or gradients."""
 
-Images = UInt8[Array | np.ndarray, "b h w c"]
+Images = Integer[Array | np.ndarray, "b h w c"] | Bool[Array | np.ndarray, "b h w c"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,13 +100,7 @@ class Trained:
 
     def _rows(self, image: Any, condition: Any = None) -> tuple[dict[str, Any], int]:
         """Images and their conditions, checked, and how many there are."""
-        image = np.asarray(image)
-        if image.ndim != 4 or image.shape[1:] != tuple(self.model.shape):
-            raise UsageError(
-                f"wanted images [b, {', '.join(map(str, self.model.shape))}], got shape {list(image.shape)}."
-            )
-        if image.size and int(image.max()) >= self.model.levels:
-            raise UsageError(f"wanted values below {self.model.levels}, got {int(image.max())}: requantise the images.")
+        image = explore.checked_images(self.model, image)
         condition = explore.checked_condition(self.model, condition, len(image))
         return {"image": image, "condition": condition}, len(image)
 

@@ -71,6 +71,14 @@ def test_the_surprise_of_a_pixel_is_what_it_adds_to_the_pixels_before_it(order):
             assert bits[number, i] == pytest.approx(np.log2(marginal[0] / marginal[1]), abs=1e-4)
 
 
+def test_integers_of_any_type_and_bool_are_images():
+    run = trained(MODELS["gray"])
+    image, _ = some(run.model)
+    wanted = run.log_prob(image)
+    for other in (image.astype(bool), image.astype(np.int64), jnp.asarray(image, jnp.int32)):
+        np.testing.assert_array_equal(run.log_prob(other), wanted)
+
+
 # --- the field -----------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +248,12 @@ LABELS = np.array([0, 3], np.int32)
         (GRAY, lambda r: explore.checked_mask(r.model, np.ones((5, 4), bool)), r"bool\[4, 5\].*got bool\[5, 4\]"),
         (GRAY, lambda r: explore.checked_mask(r.model, np.ones((4, 5))), r"bool\[4, 5\].*got float64\[4, 5\]"),
         (GRAY, lambda r: r.log_prob(some(r.model)[0] + np.uint8(2)), "wanted values below 2, got 3"),
+        (GRAY, lambda r: r.log_prob(some(r.model)[0].astype(int) - 3), "wanted values 0 to 1, got -3"),
+        (GRAY, lambda r: r.surprise(np.full((1, 4, 5, 1), 2**40)), "wanted values below 2, got 1099511627776"),
+        *(
+            (GRAY, lambda r, x=x: explore.checked_images(r.model, x), f"integers 0 to 1, got {x.dtype}: `images.from_")
+            for x in (np.zeros((1, 4, 5, 1)), np.full((1, 4, 5, 1), np.nan, np.float32))
+        ),
         (GAN, lambda r: explore.drawing_rank(r.model), "DCGAN cannot show images growing"),
     ],
 )
