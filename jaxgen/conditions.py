@@ -62,8 +62,8 @@ Kind = Classes | Vector | Map
 
 
 def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[int, ...]) -> None:
-    """Raises `UsageError` unless `condition` fits the kind, for `num` images of `shape`. Values are looked at where
-    they are known, that is, outside compiled programs."""
+    """Raises `UsageError` unless `condition` fits the kind, for `num` images of `shape`: labels are integers, vectors
+    and maps finite. Values are looked at where they are known, that is, outside compiled programs."""
     if kind is None:
         if condition is not None:
             raise UsageError(f"{model} is unconditional: it takes no condition")
@@ -76,12 +76,17 @@ def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[
     if isinstance(kind, Classes):
         if np.shape(condition) != (num,):
             raise UsageError(f"{model} wants a label for each of {num} images, got shape {np.shape(condition)}")
+        dtype = condition.dtype if hasattr(condition, "dtype") else np.asarray(condition).dtype
+        if not np.issubdtype(dtype, np.integer):
+            raise UsageError(f"{model} wants labels that are integers, got {dtype}")
         if not isinstance(condition, jax.core.Tracer):
             _check_labels(kind, np.asarray(condition), model)
         return
     wanted_shape = (num, kind.size) if isinstance(kind, Vector) else (num, *shape[:2], kind.channels)
     if np.shape(condition) != wanted_shape:
         raise UsageError(f"{model} wants a condition of shape {wanted_shape}, got {np.shape(condition)}")
+    if not isinstance(condition, jax.core.Tracer) and not np.isfinite(np.asarray(condition)).all():
+        raise UsageError(f"{model} wants a condition of finite numbers, got NaN or infinity")
 
 
 def _check_labels(kind: Classes, labels: np.ndarray, model: str) -> None:

@@ -1,5 +1,6 @@
 """Exploration by likelihood: each picture's numbers against enumeration, a Jacobian, and the order of the pixels."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxgen import core, explore
-from jaxgen.conditions import Classes
+from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.errors import UsageError
 from jaxgen.mesh import make_mesh
 from jaxgen.models import DCGAN, VAE, DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -229,7 +230,8 @@ def test_frames_hold_the_first_pixels_of_the_order_and_end_with_all(order):
 GAN = DCGAN(shape=(8, 8, 1), levels=4, latent=3, features=4)
 CODE = VAE(shape=(4, 4, 1), levels=3, latent=2, hidden=(4,))
 GRAY, LABELLED = MODELS["gray"], MODELS["classes"]
-LABELS = np.array([0, 3], np.int32)
+LABELS, KEY = np.array([0, 3], np.int32), jax.random.key(0)
+VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2), Map(1)))
 
 
 @pytest.mark.parametrize(
@@ -242,6 +244,13 @@ LABELS = np.array([0, 3], np.int32)
         (LABELLED, lambda r: r.sample(2, condition=LABELS), "knows the classes 0 to 2: got 3"),
         (LABELLED, lambda r: r.sample(3, condition=LABELS[:2] * 0), "a label for each of 3 images"),
         (LABELLED, lambda r: r.surprise(some(r.model)[0]), "PixelCNN is conditional on labels"),
+        (LABELLED, lambda r: r.sample(2, condition=np.array([0, 0.7])), "labels that are integers, got float64"),
+        (LABELLED, lambda r: r.sample(2, condition=[0, math.nan]), "labels that are integers, got float64"),
+        (LABELLED, lambda r: r.sample(2, condition=np.array([0, 2**32])), "the classes 0 to 2: got 4294967296"),
+        (LABELLED, lambda r: jax.jit(r.model.sample, static_argnums=2)({}, KEY, 2, jnp.zeros(2)), "got float32"),
+        (VECTORS, lambda r: r.sample(1, condition=np.array([[0, math.nan]])), "finite numbers, got NaN or infinity"),
+        (VECTORS, lambda r: r.sample(1, condition=[[math.inf, 0]]), "finite numbers, got NaN or infinity"),
+        (MAPS, lambda r: r.sample(1, condition=np.full((1, 4, 5, 1), -np.inf)), "finite numbers, got NaN or infinity"),
         (CODE, lambda r: r.surprise(some(r.model)[0]), "VAE cannot say how surprising each pixel is"),
         (GAN, lambda r: r.field(some(r.model)[0]), "DCGAN cannot show its receptive field"),
         (GRAY, lambda r: r.field(some(r.model)[0], at=(4, 0)), "inside the 4×5 image, got row 4, column 0"),

@@ -87,6 +87,8 @@ def images(run: Any, name: str, num: int | None = None, label: int | None = None
 
 def labels(model: Any, label: int, num: int) -> np.ndarray:
     """One label for all images. Raises `UsageError` where the model is unconditional or does not know it."""
+    if abs(label) > np.iinfo(np.int32).max:
+        raise UsageError(f"--label {label}: class out of range, no model has so many.")
     try:
         return np.asarray(checked_condition(model, np.full(num, label, np.int32), num))
     except UsageError as error:
