@@ -196,6 +196,30 @@ def test_a_folder_is_ranked_by_the_models_own_scores(runs, capsys):
     assert Path("r.png").is_file()
 
 
+def test_the_images_that_a_run_drew_are_all_looked_at(runs, capsys):
+    """At its own levels, as `sample` wrote them: one as well as many."""
+    opened, (tiny, file) = jaxgen.load(runs / "tiny"), (runs / "tiny", "drawn.npz")
+    answered(capsys, "sample", tiny, "--num", 23, "-o", file)
+    nats = -opened.log_prob(saved(file))
+    found = answered(capsys, "rank", tiny, file, "-o", "r.png")["images"]
+    assert [row["image"] for row in found] == [f"drawn {i}" for i in np.argsort(nats, kind="stable")]
+    np.testing.assert_allclose([row["nats"] for row in found], np.sort(nats), rtol=1e-5)
+    some = answered(capsys, "surprise", tiny, "--images", file, "--num", 3, "-o", "s.png")
+    assert some["names"] == ["drawn 0", "drawn 11", "drawn 22"]
+    np.savez("one.npz", image=saved(file)[:1])
+    for command in ("field", "complete"):
+        assert answered(capsys, command, tiny, "--images", "one.npz", "-o", "o.png")["num"] == 1
+
+
+def test_labels_beside_saved_images_are_theirs(runs, capsys):
+    opened = jaxgen.load(runs / "classes")
+    image, label = opened.dataset.test.image[:4], opened.dataset.test.label[:4]
+    np.savez("labelled.npz", image=image, label=label)
+    found = answered(capsys, "rank", runs / "classes", "labelled.npz", "-o", "r.png")["images"]
+    wanted = -opened.log_prob(image, condition=label)
+    np.testing.assert_allclose([row["nats"] for row in found], np.sort(wanted), rtol=1e-5)
+
+
 def test_a_split_is_ranked_whole_and_both_ends_are_shown(runs, capsys):
     opened = jaxgen.load(runs / "classes")
     data = opened.dataset.test
@@ -277,6 +301,9 @@ def test_heat_rises_and_is_clipped():
         (["surprise", "tiny", "--num", "0"], ["--num must be at least 1"]),
         (["surprise", "tiny", "-o", "x.npz"], ["ends in .png"]),
         (["rank", "gan"], ["DCGAN cannot rank images by their likelihood", "a GAN"]),
+        (["rank", "tiny", "over.npz"], ["of 17 levels", "8×8×1 of 21"]),
+        (["rank", "classes", "bare.npz"], ["bare.npz has no labels", "give one with --label"]),
+        (["rank", "classes", "short.npz"], ["a label for each of 4 images"]),
         (["rank", "tiny", "nowhere"], ["unknown data 'nowhere'"]),
         (["rank", "tiny", "full"], ["full/thesis.png has 9×9×1"]),
         (["rank", "tiny", "--ends", "0"], ["--ends must be at least 1"]),
@@ -293,6 +320,9 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(args, parts, runs, capsy
     Path("full").mkdir()
     Path("full/thesis.png").write_bytes(Path("small.png").read_bytes())
     np.savez("high.npz", train=np.full((20, 8, 8, 1), 20, np.uint8), test=np.full((4, 8, 8, 1), 20, np.uint8))
+    np.savez("over.npz", image=np.full((4, 8, 8, 1), 20, np.uint8))
+    np.savez("bare.npz", image=np.zeros((4, 8, 8, 1), np.uint8))
+    np.savez("short.npz", image=np.zeros((4, 8, 8, 1), np.uint8), label=np.zeros(3, np.int32))
     inside = sorted(runs.rglob("*"))
     message = refused(capsys, args[0], *(str(runs / arg) if i == 0 else arg for i, arg in enumerate(args[1:])))
     assert sorted(runs.rglob("*")) == inside

@@ -122,14 +122,10 @@ def _images(run: Any, options: Compress) -> tuple[Any, Any]:
 
 def _of_one(run: Any, name: str, options: Compress) -> tuple[Any, Any]:
     from jaxgen.cli import pictures
-    from jaxgen.data.arrays import read_npz
 
     path = Path(name)
-    if path.suffix == ".npz" and path.is_file():
-        arrays = read_npz(path)
-        if "image" in arrays:
-            return _of_npz(run, name, arrays, options)
-    found = pictures.images(run, name, options.num, options.label)
+    found = pictures.saved(run, name, options.num, options.label)
+    found = found or pictures.images(run, name, options.num, options.label)
     if name not in pictures.SPLITS and path.exists():
         files = [path] if path.is_file() and path.suffix.lower() in pictures.SUFFIXES else []
         if path.is_dir() and pictures.pictures(path):
@@ -137,23 +133,6 @@ def _of_one(run: Any, name: str, options: Compress) -> tuple[Any, Any]:
         for file, image in zip(files, pictures.shown(found.image, run.model.levels)):
             _check_kept(file, image)
     return found.image, found.condition
-
-
-def _of_npz(run: Any, name: str, arrays: dict[str, Any], options: Compress) -> tuple[Any, Any]:
-    """What `jaxgen sample` and `jaxgen decompress` write, whole."""
-    import numpy as np
-
-    from jaxgen.cli import pictures
-
-    image = arrays["image"]
-    if image.dtype != np.uint8 or image.ndim != 4 or not len(image):
-        raise UsageError(f"{name}: wanted images uint8[n, height, width, channels], got {image.dtype}{[*image.shape]}.")
-    run.check(image.shape[1:], max(int(image.max()) + 1, run.model.levels), name)
-    index = np.linspace(0, len(image) - 1, min(options.num or len(image), len(image))).astype(int)
-    if options.label is not None:
-        return image[index], pictures.labels(run.model, options.label, len(index))
-    known = run.model.condition_of(arrays) if "label" in arrays else None
-    return image[index], None if known is None else np.asarray(known)[index]
 
 
 def _check_kept(file: Path, image: Any) -> None:

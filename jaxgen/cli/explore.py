@@ -13,8 +13,8 @@ from jaxgen.cli import flags
 from jaxgen.cli.runs import Label, OfRun, at_least_one, open_run, output, say
 
 IMAGES = (
-    "A split of the run's data (test, valid, train), a picture, a folder of pictures, or a data set as "
-    "`jaxgen data list` names them."
+    "A split of the run's data (test, valid, train), an .npz with the images as `image`, a picture, a folder of "
+    "pictures, or a data set as `jaxgen data list` names them."
 )
 Images = Annotated[str, tyro.conf.arg(help=IMAGES)]
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from jaxgen.conditions import Classes
+from jaxgen.data.arrays import read_npz
 from jaxgen.data.pictures import SUFFIXES, pictures, read_picture
 from jaxgen.errors import UsageError
 from jaxgen.explore import checked_condition
@@ -61,8 +62,8 @@ def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
 
 
 def images(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found:
-    """Images of a split of the run's data, of one picture, of a folder of pictures, or of another data set's test
-    split: all, or `num` of them, evenly spaced.
+    """Images of a split of the run's data, of an .npz that a command wrote (`saved`), of one picture, of a folder of
+    pictures, or of another data set's test split: all, or `num` of them, evenly spaced.
 
     Pictures are requantised to the model's levels. Conditions are the images' own labels, or `label` for all. Raises
     `UsageError` for another size, levels of a data set, and labels that are missing or that the model does not know.
@@ -74,7 +75,7 @@ def images(run: Any, name: str, num: int | None = None, label: int | None = None
         files = [files[i] for i in _spaced(len(files), num)]
         found = _read(run, files, [str(file.relative_to(path)) for file in files])
     else:
-        found = _of_data(run, name, num, with_labels=label is None)
+        found = saved(run, name, num, label) or _of_data(run, name, num, with_labels=label is None)
     if label is not None:
         return dataclasses.replace(found, condition=labels(run.model, label, len(found.image)))
     kind = getattr(run.model, "condition", None)
@@ -83,6 +84,31 @@ def images(run: Any, name: str, num: int | None = None, label: int | None = None
             f"{name} has no labels, and {type(run.model).__name__} is conditional on them: give one with --label."
         )
     return found
+
+
+def saved(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found | None:
+    """Images of an .npz as `jaxgen sample` and `jaxgen decompress` write it, with the array `image`, at the model's
+    levels: all, or `num` of them, evenly spaced. None for any other name, that of a split among them.
+
+    Conditions are the file's labels, or `label` for all. Raises `UsageError` for images or labels that do not fit.
+    """
+    path = Path(name)
+    if name in SPLITS or path.suffix != ".npz" or not path.is_file():
+        return None
+    arrays = read_npz(path)
+    if "image" not in arrays:
+        return None
+    image = arrays["image"]
+    if image.dtype != np.uint8 or image.ndim != 4 or not len(image):
+        raise UsageError(f"{name}: wanted images uint8[n, height, width, channels], got {image.dtype}{[*image.shape]}.")
+    run.check(image.shape[1:], max(int(image.max()) + 1, run.model.levels), name)
+    index = _spaced(len(image), num)
+    names = [f"{path.stem} {i}" for i in index]
+    if label is not None:
+        return Found(image[index], names, labels(run.model, label, len(index)))
+    condition = run.model.condition_of(arrays) if "label" in arrays else None
+    condition = None if condition is None else checked_condition(run.model, condition, len(image))[index]
+    return Found(image[index], names, condition)
 
 
 def labels(model: Any, label: int, num: int) -> np.ndarray:

@@ -77,8 +77,8 @@ class Complete(OfRun):
     """Fill in the missing part of images. A row of the result: original, what was given, completions."""
 
     images: str = "test"
-    """A split of the run's data (test, valid, train), a picture, a folder of pictures, or a data set as `jaxgen data
-    list` names them."""
+    """A split of the run's data (test, valid, train), an .npz with the images as `image`, a picture, a folder of
+    pictures, or a data set as `jaxgen data list` names them."""
     keep: str = "top-half"
     """What is given: top-half, bottom-half, left-half, right-half, or a mask: a picture, white where given."""
     num: int = 8
