@@ -20,8 +20,8 @@ SHARED = 840
 EXACT = "exact", "drawn from the model's own distribution given those pixels"
 APPROXIMATE = (
     "approximate",
-    "the given pixels are not the first ones of an order that the model draws in: a pixel drawn before a given one "
-    "takes no notice of it",
+    "the given pixels are not the first ones of every order that the model draws in: a pixel drawn before a given one "
+    "takes no notice of it, and an ensemble draws by the members in whose orders they are the first, if there are any",
 )
 HALVES = ("top-half", "bottom-half", "left-half", "right-half")
 
