@@ -222,6 +222,19 @@ def capabilities(model: Model | type[Model]) -> tuple[str, ...]:
     return tuple(c.__name__ for c in CAPABILITIES if issubclass(kind, c))
 
 
+def has_field(model: Model, name: str) -> bool:
+    """Whether the model has a field of that name, or one of the models that it holds."""
+    held = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    return name in held or any(has_field(value, name) for value in held.values() if isinstance(value, Model))
+
+
+def with_field(model: Any, name: str, value: Any) -> Any:
+    """The model with another value of a field, in itself and in the models that it holds, where they have it."""
+    held = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    changes = {k: with_field(part, name, value) for k, part in held.items() if isinstance(part, Model)}
+    return dataclasses.replace(model, **changes | ({name: value} if name in held else {}))
+
+
 def models_with(capability: type[Model]) -> tuple[str, ...]:
     """The names of the imported concrete models that have a capability, sorted."""
     found, todo = set(), [capability]

@@ -163,6 +163,7 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
         value: Any = settings.get(name)
         if type(value) in (int, float) and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}.")
+    from jaxgen.core import has_field, with_field
     from jaxgen.train import Recipe
 
     try:
@@ -182,9 +183,9 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
     common = {name: settings[name] for name in file.common if name in settings}
     for name in OF_MODEL & common.keys():
         model: Any = recipe.model
-        if not hasattr(model, name):
+        if not has_field(model, name):
             raise UsageError(f"{type(model).__name__} has no {name} to set: leave --{name} away.")
-        recipe = dataclasses.replace(recipe, model=dataclasses.replace(model, **{name: common.pop(name)}))
+        recipe = dataclasses.replace(recipe, model=with_field(model, name, common.pop(name)))
     return dataclasses.replace(recipe, **common)
 
 

@@ -44,6 +44,15 @@ def gradient(model):
     return jax.jit(lambda variables, batch: jax.grad(loss)(variables["params"], batch))
 
 
+@pytest.mark.parametrize("name", ["pixelcnn_mnist_orders", "diagonal_mnist_orders", "multiscale_mnist"])
+def test_it_and_the_arithmetic_reach_the_models_that_a_model_holds(name):
+    """In their nets too, of which there are as many as members or scales."""
+    model = recipe.build(recipe.find(name), {"remat": True, "dtype": "bfloat16"}).model
+    parts = [model.coarse, model.fine] if isinstance(model, models.MultiScale) else model.members
+    assert len(parts) > 1
+    assert {(part.net.remat, part.net.dtype) for part in parts} == {(True, "bfloat16")}
+
+
 def test_it_is_a_knob_of_every_recipe_whose_model_has_it():
     made = recipe.build(recipe.find("digits"), {"remat": True})
     assert made.model.remat

@@ -10,10 +10,10 @@ import pytest
 from suspects import Diagonal, Linear, run
 
 from jaxgen.conditions import Classes, Map, Vector
+from jaxgen.core import with_field
 from jaxgen.models import OrderEnsemble, PixelCNN
 from jaxgen.verification import sight
 from jaxgen.verification.causality import causality
-from jaxgen.verification.check import computing_in
 from jaxgen.verification.draws import cached, calibration, frequencies
 from jaxgen.verification.probability import conditionals, normalisation
 
@@ -108,7 +108,7 @@ def test_conditions_are_the_same_for_all_images():
 
 def test_arithmetic_is_set_in_held_models_too():
     part = PixelCNN(shape=(4, 4, 1), levels=2, layers=1, features=4, dtype="bfloat16")
-    model = computing_in(OrderEnsemble(shape=(4, 4, 1), levels=2, model=part), "float64")
+    model = with_field(OrderEnsemble(shape=(4, 4, 1), levels=2, model=part), "dtype", "float64")
     assert model.model.dtype == "float64"
-    assert computing_in(part, "float32") == dataclasses.replace(part, dtype="float32")
-    assert computing_in(Linear(shape=(4, 4, 1), levels=2), "float32") == Linear(shape=(4, 4, 1), levels=2)
+    assert with_field(part, "dtype", "float32") == dataclasses.replace(part, dtype="float32")
+    assert with_field(Linear(shape=(4, 4, 1), levels=2), "dtype", "float32") == Linear(shape=(4, 4, 1), levels=2)

@@ -23,9 +23,9 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxgen.core import Autoregressive, Density, Model, UsageError, Variables, models_with, require
+from jaxgen.core import Autoregressive, Density, Model, UsageError, Variables, models_with, require, with_field
 from jaxgen.verification.causality import causality, full_size
-from jaxgen.verification.check import Check, Subject, computing_in
+from jaxgen.verification.check import Check, Subject
 from jaxgen.verification.draws import cached, calibration, frequencies
 from jaxgen.verification.plane import LEGEND as LEGEND
 from jaxgen.verification.plane import picture
@@ -84,7 +84,7 @@ def verify(
             f"Models that can: {', '.join(models_with(Autoregressive))}."  # type: ignore[type-abstract]
         )
     # The mathematics is checked, not its rounding.
-    subject, found = Subject(computing_in(density, "float32"), variables, seed), list[Check]()
+    subject, found = Subject(with_field(density, "dtype", "float32"), variables, seed), list[Check]()
     for number, check in enumerate(CHECKS):
         if told is not None:
             told(check.__name__.replace("_", " "))

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxgen.core import Model, UsageError, Variables
+from jaxgen.core import UsageError, Variables
 from jaxgen.verification.sight import Networks, Site, View
 
 SMALL = ((9, 10), (12, 12), (16, 16))
@@ -42,19 +42,6 @@ class Check:
     detail: str
     worst: tuple[Site, ...] = ()
     view: View | None = None
-
-
-def fields(model: Any) -> set[str]:
-    """The names of a model's fields."""
-    return {field.name for field in dataclasses.fields(model)}
-
-
-def computing_in(model: Any, dtype: str) -> Any:
-    """The model, and those that it holds, with their arithmetic in another type where they have a choice."""
-    changes: dict[str, Any] = {"dtype": dtype} if "dtype" in fields(model) else {}
-    held = {name: getattr(model, name) for name in fields(model)}
-    changes |= {name: computing_in(value, dtype) for name, value in held.items() if isinstance(value, Model)}
-    return dataclasses.replace(model, **changes)
 
 
 class Subject:

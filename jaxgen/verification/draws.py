@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxgen.core import Autoregressive, Completer, Sampler, Variables
-from jaxgen.verification.check import CACHED, Check, Subject, computing_in, count, size
+from jaxgen.core import Autoregressive, Completer, Sampler, Variables, with_field
+from jaxgen.verification.check import CACHED, Check, Subject, count, size
 from jaxgen.verification.plane import reading_rank
 from jaxgen.verification.probability import all_images, enumerated
 from jaxgen.verification.sight import same_condition, site, some_images
@@ -125,7 +125,7 @@ def cached(subject: Subject, key: Any) -> tuple[Check]:
     weights = subject.weights(other)
     with jax.enable_x64(True):
         weights = jax.tree.map(_widened, weights)
-        return (_against_full_passes(computing_in(other, "float64"), weights, key),)
+        return (_against_full_passes(with_field(other, "dtype", "float64"), weights, key),)
 
 
 def _widened(a: Array) -> Array:
