@@ -95,8 +95,12 @@ class Model(abc.ABC):
         return None
 
     def check_data(self, batch: Batch) -> None:
-        """Raises `UsageError` where data (a whole split, as numpy arrays) lack what this model needs of them."""
+        """Raises `UsageError` where data (a whole split, as numpy arrays) lack what this model is trained on."""
         self.condition_of(batch)
+
+    def check_scored(self, batch: Batch) -> None:
+        """The same for data that are only scored, of which a model may need less."""
+        self.check_data(batch)
 
 
 class Density(Model):

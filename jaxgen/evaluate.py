@@ -43,11 +43,12 @@ def evaluate(
     `batch` is rounded up to a multiple of the devices. Bounds and transforms that draw use a key per batch, made
     from `key` (default `jax.random.key(0)`): the draws depend on `batch`, not on the devices.
 
-    Raises `UsageError` for an empty split, and for one that lacks what the model is conditioned on.
+    Raises `UsageError` for an empty split, and for one that lacks what the model is conditioned on: a model that was
+    trained with labels dropped scores images without any by its unconditional distribution.
     """
     if len(split) == 0:
         raise UsageError("the split to evaluate is empty: it needs at least one image.")
-    model.check_data(split_arrays(split))
+    model.check_scored(split_arrays(split))
     mesh = make_mesh() if mesh is None else mesh
     key = jax.random.key(0) if key is None else key
     count = mesh.devices.size

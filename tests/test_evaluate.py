@@ -8,11 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from engine_models import LEVELS, SHAPE, Noisy, Table, dataset, jitter
+from pixel_checks import compiled, random_variables
 
+from jaxgen.conditions import UNLABELLED, Classes
 from jaxgen.core import UsageError
 from jaxgen.data.base import Split
 from jaxgen.evaluate import baselines, evaluate
 from jaxgen.mesh import make_mesh
+from jaxgen.models import PixelCNN
+
+KEY = jax.random.key(0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,22 @@ def test_the_whole_split_counts_once(variables, batch, devices):
     assert found["nats"] == pytest.approx(nats, rel=1e-6)
     assert found["bits_per_dim"] == pytest.approx(nats / np.log(2) / 16, rel=1e-6)
     assert found["bound"] is False
+
+
+def test_images_without_labels_are_scored_where_labels_were_dropped_in_training():
+    """By the model's unconditional distribution, that of the label −1. Training, and models that know no −1, want
+    labels nevertheless."""
+    model = PixelCNN(shape=(4, 4, 1), levels=3, layers=1, features=4, head=4, condition=Classes(3, dropout=0.2))
+    image = np.random.default_rng(0).integers(0, 3, (5, 4, 4, 1)).astype(np.uint8)
+    variables, split = random_variables(model), Split(image, None)
+    nats = -compiled(model, "log_prob")(variables, image, KEY, np.full(5, UNLABELLED, np.int32)).mean()
+    assert evaluate(model, variables, split)["nats"] == pytest.approx(float(nats), rel=1e-5)
+    with pytest.raises(UsageError, match='its data have no "label"'):
+        model.check_data({"image": image})
+    with pytest.raises(UsageError, match='its data have no "label"'):
+        model.objectives()[0].loss(variables, {"image": image}, KEY)
+    with pytest.raises(UsageError, match='its data have no "label"'):
+        evaluate(dataclasses.replace(model, condition=Classes(3)), variables, split)
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -92,7 +92,7 @@ class PixelModel(Incremental, Sampler, Completer):
         """One: the negative log-likelihood, in nats per sub-pixel."""
 
         def loss(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
-            image, condition = batch["image"], self.condition_of(batch)
+            image, condition = batch["image"], self._wanted_of(batch)
             for_net, for_labels = jax.random.split(key)
             condition = conditions.drop(self.condition, condition, for_labels)
             nats = -self.pixel_log_prob(variables, image, condition, for_net).sum(axis=(1, 2)).mean()
@@ -106,7 +106,14 @@ class PixelModel(Incremental, Sampler, Completer):
         return tuple(jax.eval_shape(self.init, jax.random.key(0), like)["params"])
 
     def condition_of(self, batch: Batch) -> Any:
-        """Labels for a model of classes; a "condition" for one of vectors or maps."""
+        """Labels for a model of classes, None where there are none and it was trained with some dropped; a "condition"
+        for one of vectors or maps."""
+        if isinstance(self.condition, conditions.Classes) and self.condition.dropout and "label" not in batch:
+            return None
+        return self._wanted_of(batch)
+
+    def _wanted_of(self, batch: Batch) -> Any:
+        """What training wants of a batch beside its images: labels in any case."""
         if self.condition is None:
             return None
         name = "label" if isinstance(self.condition, conditions.Classes) else "condition"
@@ -122,7 +129,13 @@ class PixelModel(Incremental, Sampler, Completer):
 
     def check_data(self, batch: Batch) -> None:
         """Raises `UsageError` where labels are missing or out of range."""
-        condition = self.condition_of(batch)
+        self._check(batch, self._wanted_of(batch))
+
+    def check_scored(self, batch: Batch) -> None:
+        """The same, but that labels may be missing where the model was trained with some dropped."""
+        self._check(batch, self.condition_of(batch))
+
+    def _check(self, batch: Batch, condition: Any) -> None:
         conditions.check(self.condition, condition, len(batch["image"]), type(self).__name__, self.shape)
 
     def _features(self, condition: Any, num: int) -> Array | None:
