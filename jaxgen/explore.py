@@ -12,6 +12,7 @@ the number of images changes them (up to rounding, which may tip a draw that lie
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +62,7 @@ def in_chunks(
 
 def sampling(model: Any, temperature: float = 1.0) -> Program:
     """The program that draws images, each with the key of its row."""
-    options = _options(model, temperature)
+    options = _options(model, model.sample, temperature)
 
     def one(variables: Variables, key: Any, row: dict[str, Any]) -> Any:
         return model.sample(variables, key, 1, row["condition"], **options)
@@ -72,7 +73,7 @@ def sampling(model: Any, temperature: float = 1.0) -> Program:
 def completion(model: Any, given: Any, temperature: float = 1.0) -> Program:
     """The program that completes images, each with the key of its row. The mask bool[h,w] is part of the program:
     a model may choose the order of its pixels by it."""
-    options, mask = _options(model, temperature), checked_mask(model, given)
+    options, mask = _options(model, model.complete, temperature), checked_mask(model, given)
 
     def one(variables: Variables, key: Any, row: dict[str, Any]) -> Any:
         return model.complete(variables, key, row["image"], mask, row["condition"], **options)
@@ -189,11 +190,15 @@ def checked_mask(model: Model, given: Any) -> Bool[np.ndarray, "h w"]:
     return mask
 
 
-def _options(model: Any, temperature: float) -> dict[str, float]:
+def _options(model: Any, draw: Callable[..., Any], temperature: float) -> dict[str, float]:
     """The options of a draw: a temperature is passed on only where there is one to speak of."""
     if temperature == 1:
         return {}
     require(model, Autoregressive, "draw at a temperature")
+    if "temperature" not in inspect.signature(draw).parameters:
+        raise UsageError(
+            f"{type(model).__name__} cannot draw at a temperature: its `{draw.__name__}` takes none. Leave it at 1."
+        )
     if not (math.isfinite(temperature) and temperature > 0):
         raise UsageError(f"temperature must be a number above 0 (1 is the model itself), got {temperature:g}.")
     return {"temperature": float(temperature)}

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from suspects import Linear
 
 from jaxgen import core, explore
 from jaxgen.conditions import Classes, Map, Vector
@@ -231,6 +232,7 @@ GAN = DCGAN(shape=(8, 8, 1), levels=4, latent=3, features=4)
 CODE = VAE(shape=(4, 4, 1), levels=3, latent=2, hidden=(4,))
 GRAY, LABELLED = MODELS["gray"], MODELS["classes"]
 LABELS, KEY = np.array([0, 3], np.int32), jax.random.key(0)
+OWN = Linear(shape=(4, 4, 1), levels=3)
 VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2), Map(1)))
 
 
@@ -238,6 +240,12 @@ VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2
     ("model", "call", "message"),
     [
         (GAN, lambda r: r.sample(2, temperature=0.5), r"DCGAN cannot draw at a temperature: .* can: .*PixelCNN"),
+        (OWN, lambda r: r.sample(2, temperature=0.5), "Linear cannot draw at a temperature: its `sample` takes none"),
+        (
+            OWN,
+            lambda r: r.complete(some(r.model)[0], np.ones((4, 4), bool), temperature=2.0),
+            "Linear cannot draw at a temperature: its `complete` takes none",
+        ),
         (GRAY, lambda r: r.sample(2, temperature=0.0), "temperature must be a number above 0 .*, got 0"),
         (GRAY, lambda r: r.sample(2, temperature=math.nan), "temperature must be a number above 0 .*, got nan"),
         (GRAY, lambda r: r.sample(2, condition=LABELS), "PixelCNN is unconditional"),
