@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgen import conditions
 from jaxgen.core import Autoregressive, Incremental, Model, Variables, require
+from jaxgen.draws import check_temperature
 from jaxgen.errors import UsageError
 from jaxgen.images import to_float
 from jaxgen.orders import order_rank
@@ -199,8 +200,7 @@ def _options(model: Any, draw: Callable[..., Any], temperature: float) -> dict[s
         raise UsageError(
             f"{type(model).__name__} cannot draw at a temperature: its `{draw.__name__}` takes none. Leave it at 1."
         )
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise UsageError(f"temperature must be a number above 0 (1 is the model itself), got {temperature:g}.")
+    check_temperature(temperature)
     return {"temperature": float(temperature)}
 
 

@@ -13,6 +13,7 @@ from suspects import Linear
 
 from jaxgen import core, explore
 from jaxgen.conditions import Classes, Map, Vector
+from jaxgen.draws import LEAST_TEMPERATURE
 from jaxgen.errors import UsageError
 from jaxgen.mesh import make_mesh
 from jaxgen.models import DCGAN, VAE, DiagonalBiLSTM, PixelCNN, RowLSTM
@@ -151,7 +152,7 @@ def test_a_low_temperature_always_draws_the_likeliest_value(name):
     run = trained(MODELS[name])
     condition = run.model.example_condition(4)
     for seed in (0, 1):
-        cold = run.sample(4, seed, condition, temperature=1e-4)
+        cold = run.sample(4, seed, condition, temperature=LEAST_TEMPERATURE)
         likeliest = jax.jit(run.model.log_pmf)(run.variables, cold, condition).argmax(axis=-1)
         np.testing.assert_array_equal(cold, likeliest)
 
@@ -248,6 +249,9 @@ VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2
         ),
         (GRAY, lambda r: r.sample(2, temperature=0.0), "temperature must be a number above 0 .*, got 0"),
         (GRAY, lambda r: r.sample(2, temperature=math.nan), "temperature must be a number above 0 .*, got nan"),
+        (GRAY, lambda r: r.sample(2, temperature=1e-40), "temperature must be at least 1e-06, got 1e-40: 0.01 draws"),
+        (GRAY, lambda r: r.model.sample({}, KEY, 2, None, 1e-40), "temperature must be at least 1e-06, got 1e-40"),
+        (GRAY, lambda r: r.model.sample({}, KEY, 2, None, math.nan), "temperature must be a number above 0"),
         (GRAY, lambda r: r.sample(2, condition=LABELS), "PixelCNN is unconditional"),
         (LABELLED, lambda r: r.sample(2, condition=LABELS), "knows the classes 0 to 2: got 3"),
         (LABELLED, lambda r: r.sample(3, condition=LABELS[:2] * 0), "a label for each of 3 images"),

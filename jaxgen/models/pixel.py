@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 from jaxgen import conditions
 from jaxgen.core import Aux, Batch, Completer, Incremental, Objective, Sampler, UsageError, Variables
 from jaxgen.distributions import Head, Softmax
+from jaxgen.draws import check_temperature
 from jaxgen.images import bits_per_dim, to_float
 from jaxgen.nn.cached import PixelWalker
 from jaxgen.nn.pixel import PixelNet
@@ -261,8 +262,8 @@ class PixelModel(Incremental, Sampler, Completer):
 
         The largest of log-probabilities with Gumbel noise is a draw. Each sub-pixel's noise has a key of its own.
         """
-        if isinstance(temperature, float | int) and temperature <= 0:
-            raise UsageError(f"temperature must be positive, got {temperature}")
+        if isinstance(temperature, float | int):
+            check_temperature(temperature)
         start = to_raster(jnp.asarray(image), self.order)
         known = to_raster(jnp.asarray(given)[None], self.order)[0].reshape(-1)
         c, shape, dtype = self.shape[2], (len(start), self.levels), accumulator(jnp.dtype(self.dtype))
