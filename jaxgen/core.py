@@ -197,7 +197,8 @@ class Completer(Model):
         """Images equal to `image` where `given`, drawn from the model elsewhere."""
 
     def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
-        """Whether such a completion is a draw from the model's own conditional distribution, or approximates it."""
+        """Whether such a completion is a draw from the model's own conditional distribution, or approximates it. Of a
+        mixture, some components may suffice: those that can condition on what is given."""
         return False
 
 

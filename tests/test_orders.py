@@ -212,38 +212,16 @@ def test_samples_follow_the_mixture(shared):
     ],
 )
 def test_completion_is_the_conditional_of_the_members_that_it_fits(given, fit, shared, known):
-    """Whether the mask is known when the program is compiled or not. It is the mixture's own where it fits all."""
+    """Whether the mask is known when the program is compiled or not."""
     model, variables, probability = enumerated(shared)
     given, image = np.array(given, bool), np.array([[1, 0], [1, 1]], np.uint8)[:, :, None]
-    assert model.completes_exactly(given) == (len(fit) == len(model.orders))
+    assert model.completes_exactly(given)
     start = np.broadcast_to(image, (20_000, *model.shape))
     if known:
         draws = jax.jit(lambda variables: model.complete(variables, KEY, start, given))(variables)
     else:
         draws = compiled(model, "complete")(variables, KEY, start, given)
     check_frequencies(draws, conditional(probability[fit].mean(axis=0), model.shape, image, given), 2)
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_an_exact_completion_is_the_conditional_of_the_mixture(shared):
-    """By all images of 1×3: the first pixel comes first in both orders, and the members differ in what they give to it.
-    Of orders that run apart, those of one alone draw from another distribution, and do not call it exact."""
-    given, image = np.array([[True, False, False]]), np.array([[1, 0, 0]], np.uint8)[:, :, None]
-    shape, start = (1, 3, 1), np.broadcast_to(image, (20_000, 1, 3, 1))
-    for orders in (("right-down", "right-up"), ("right-down", "left-down")):
-        model = ensemble(shape, orders=orders, shared=shared)
-        variables = random_variables(model, scale=0.6)
-        probability = np.exp(score(model, variables, all_images(shape, 2)))
-        wanted = conditional(probability, shape, image, given)
-        draws = compiled(model, "complete")(variables, KEY, start, given)
-        if model.completes_exactly(given):
-            members = np.exp(member_scores(model, variables, all_images(shape, 2)))
-            assert np.ptp(members[:, 4:].sum(axis=1)) > 0.05, "members that agree on the given pixel show nothing"
-            check_frequencies(draws, wanted, 2)
-        else:
-            assert orders == ("right-down", "left-down")
-            with pytest.raises(AssertionError):
-                check_frequencies(draws, wanted, 2)
 
 
 def test_where_no_order_fits_the_first_member_completes():

@@ -17,11 +17,15 @@ from jaxgen.errors import UsageError
 SHARED = 840
 """A batch that any number of devices up to eight can share: what a run computes is filled up to a multiple of them."""
 
-EXACT = "exact", "drawn from the model's own distribution given those pixels"
+EXACT = (
+    "exact",
+    "drawn from the model's own distribution given those pixels, of an ensemble that of the members in whose orders "
+    "they come first",
+)
 APPROXIMATE = (
     "approximate",
-    "the given pixels are not the first ones of every order that the model draws in: a pixel drawn before a given one "
-    "takes no notice of it, and an ensemble draws by the members in whose orders they are the first, if there are any",
+    "the given pixels are not the first ones of an order that the model draws in: a pixel drawn before a given one "
+    "takes no notice of it",
 )
 HALVES = ("top-half", "bottom-half", "left-half", "right-half")
 

@@ -169,9 +169,8 @@ class OrderEnsemble(Density, Sampler, Completer):
         """Images equal to `image` where `given`, drawn elsewhere by members in whose orders what is given comes first.
 
         Such a draw is one from the conditional distribution of the mixture of those members: where there are several,
-        one is drawn for each image, with probabilities in proportion to those that they give to what is given. It is
-        exact where those are all members, and approximate where they are some. Where there is none the first member
-        completes. `given` decides which members run at all where its
+        one is drawn for each image, with probabilities in proportion to those that they give to what is given. Where
+        there is none the first member completes, approximately. `given` decides which members run at all where its
         values are known; inside a compiled program that takes it as an argument, all do.
         """
         conditions.check(None, condition, len(image), type(self).__name__, self.shape)
@@ -205,9 +204,9 @@ class OrderEnsemble(Density, Sampler, Completer):
         return jnp.where(given, found, 0.0).sum(axis=(1, 2))
 
     def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
-        """Whether the given pixels come first in every member's order: the mixture's own conditional distribution
-        weighs all members by what they give to the given pixels, and those of other orders cannot tell."""
-        return all(is_prefix(given, order) for order in self.orders)
+        """Whether the given pixels come first in some member's order: a draw is exact under those members then,
+        and so under the mixture where they are all."""
+        return any(is_prefix(given, order) for order in self.orders)
 
 
 def _turned(shape: tuple[int, int, int], order: str) -> tuple[int, int, int]:
