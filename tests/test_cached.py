@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pixel_checks import random_variables
+from pixel_checks import compiled, random_variables
 
-from jaxgen.models import DiagonalBiLSTM, PixelCNN, RowLSTM
+from jaxgen.models import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelSNAIL, RowLSTM
 from jaxgen.nn import walk
 from jaxgen.nn.walk import draw_image
 
@@ -68,3 +68,49 @@ def test_noise_is_the_same_made_at_once_or_row_by_row(monkeypatch):
     at_once = jax.jit(lambda v: model.sample(v, jax.random.key(2), 8))(variables)
     monkeypatch.setattr(walk, "MOST_NOISE", 0)
     np.testing.assert_array_equal(jax.jit(lambda v: model.sample(v, jax.random.key(2), 8))(variables), at_once)
+
+
+def check_ties(model, variables, key, one, other):
+    """Where images drawn with the same keys part, the two values were as likely, noise included, to what logits are
+    compared to: 1e-4 each. What comes after is another image's."""
+    flat = [np.asarray(images).reshape(len(one), -1) for images in (one, other)]
+    for image in np.flatnonzero((flat[0] != flat[1]).any(axis=1)):
+        first = np.flatnonzero(flat[0][image] != flat[1][image])[0]
+        noise = model._start(key, one, np.zeros(model.shape[:2], bool), 1.0)[2](first)[image]
+        log_pmf = compiled(model, "log_pmf")(variables, one)[image].reshape(-1, model.levels)[first]
+        drawn = [float((log_pmf + noise)[values[image, first]]) for values in flat]
+        assert max(drawn) - min(drawn) < 2e-4, f"image {image}, sub-pixel {first}: {drawn} is no tie"
+
+
+ALL = [
+    PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=7, head=8),
+    RowLSTM(shape=(5, 4, 3), levels=5, layers=1, features=7, head=8),
+    DiagonalBiLSTM(shape=(6, 7, 1), levels=5, layers=1, features=7, head=8),
+    GatedPixelCNN(shape=(6, 7, 1), levels=5, layers=1, features=8, kernel=3),
+    PixelCNNPlusPlus(shape=(4, 4, 1), levels=5, layers=1, features=4, resolutions=1),
+    PixelSNAIL(shape=(5, 4, 1), levels=5, blocks=1, layers=1, features=8),
+]
+
+
+def drawn_in_float32(model, key):
+    """Random variables, and images by the sampler and by full passes, with the same keys."""
+    variables, blank = random_variables(model), np.zeros((32, *model.shape), np.uint8)
+    routes = (compiled(model, name) for name in ("complete", "complete_by_full_passes"))
+    return variables, *(np.array(route(variables, key, blank, blank[0, ..., 0] > 0)) for route in routes)
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: type(model).__name__)
+def test_in_float32_images_part_at_ties_only(model):
+    """The same keys give the same pixels along whole images, unless two values tie to rounding."""
+    key = jax.random.key(7)
+    variables, cached, plain = drawn_in_float32(model, key)
+    assert len(np.unique(plain, axis=0)) > 16
+    check_ties(model, variables, key, cached, plain)
+
+
+def test_another_value_than_the_draws_is_no_tie():
+    model, key = ALL[0], jax.random.key(7)
+    variables, cached, plain = drawn_in_float32(model, key)
+    plain[3, 2, 1] = 1 - plain[3, 2, 1]
+    with pytest.raises(AssertionError, match=r"image 3, sub-pixel 15: .* is no tie"):
+        check_ties(model, variables, key, cached, plain)

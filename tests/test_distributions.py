@@ -248,3 +248,28 @@ def test_the_gradient_of_a_categorical_is_one_hot_minus_softmax():
     logits, value = jax.random.normal(jax.random.key(0), (7, 5)) * 30, jnp.arange(7) % 5
     gradient = jax.jit(jax.grad(lambda a: categorical_log_prob(a, value).sum()))(logits)
     np.testing.assert_allclose(gradient, jax.nn.one_hot(value, 5) - jax.nn.softmax(logits), atol=1e-6)
+
+
+@pytest.mark.parametrize("head", [Softmax(256, 1), Softmax(256, 3), Softmax(2, 1), Softmax(2, 3)], ids=str)
+def test_extreme_logits_still_sum_to_one(head):
+    """In float32, of logits of 1e4 that agree, that differ, and of which one stands out: exact to float64, with finite
+    gradients that sum to zero."""
+    draw, shape = np.random.default_rng(0), (20, *head.shape)
+    lonely = np.where(np.arange(head.shape[-1]) == 0, 1e4, -1e4) * np.ones(shape)
+    outputs = np.concatenate([1e4 * draw.normal(size=shape), np.full(shape, 1e4), np.full(shape, -1e4), lonely])
+    outputs = outputs.astype(np.float32)
+    value = draw.integers(0, head.levels, (len(outputs), head.channels)).astype(np.uint8)
+    log_pmf = compiled(head, "log_pmf")(outputs, value / np.float32(head.levels - 1))
+    assert log_pmf.dtype == jnp.float32
+    np.testing.assert_allclose(np.exp(log_pmf).sum(axis=-1, dtype=np.float32), 1, atol=1e-5)
+    logits = outputs.astype(np.float64)
+    logits = np.concatenate([0 * logits, logits], axis=-1) if head.levels == 2 else logits
+    wanted = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    np.testing.assert_allclose(log_pmf, wanted, rtol=1e-6, atol=5e-3)  # a float32 near 3e4 is exact to 2e-3
+    chosen = np.take_along_axis(wanted, value[..., None].astype(int), -1)[..., 0].sum(axis=-1)
+    np.testing.assert_allclose(compiled(head, "log_prob")(outputs, value), chosen, rtol=1e-6, atol=5e-3)
+    gradient = np.asarray(jax.jit(jax.grad(lambda y: head.log_prob(y, value).sum()))(outputs))
+    assert np.isfinite(gradient).all()
+    assert (np.abs(gradient) <= 1).all()
+    if head.levels > 2:
+        np.testing.assert_allclose(gradient.sum(axis=-1), 0, atol=1e-5)
