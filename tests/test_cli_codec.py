@@ -137,6 +137,8 @@ def test_labels_are_kept_with_their_images(runs, said, refused):
     np.savez("bare.npz", image=images("six.npz"))
     assert "give --label" in refused("compress", run, "bare.npz", *args)
     assert "some of these images have labels" in refused("compress", run, "bare.npz", "six.npz", *args)
+    np.savez("short.npz", image=images("six.npz"), label=split.label[:5])
+    assert "short.npz: PixelCNN wants a label for each of 6 images" in refused("compress", run, "short.npz", *args)
     assert said("compress", run, "bare.npz", "--label", 3, *args)["label_bytes"] == 6
 
 

@@ -107,8 +107,12 @@ def saved(run: Any, name: str, num: int | None = None, label: int | None = None)
     if label is not None:
         return Found(image[index], names, labels(run.model, label, len(index)))
     condition = run.model.condition_of(arrays) if "label" in arrays else None
-    condition = None if condition is None else checked_condition(run.model, condition, len(image))[index]
-    return Found(image[index], names, condition)
+    if condition is None:
+        return Found(image[index], names, None)
+    try:
+        return Found(image[index], names, checked_condition(run.model, condition, len(image))[index])
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}.") from error
 
 
 def labels(model: Any, label: int, num: int) -> np.ndarray:
