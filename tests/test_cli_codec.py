@@ -142,6 +142,27 @@ def test_labels_are_kept_with_their_images(runs, said, refused):
     assert said("compress", run, "bare.npz", "--label", 3, *args)["label_bytes"] == 6
 
 
+def test_what_lies_there_is_not_overwritten(runs, said, refused):
+    """The images that a file was made of, above all; and the file of other images of the same stem."""
+    np.savez("mine.npz", image=spaced(3), name="mine")
+    said("compress", runs / "tiny", "mine.npz", "-o", "mine.jgz")
+    mine = Path("mine.npz").read_bytes()
+    assert "mine.npz: this file is there already; give another name with -o" in refused(
+        "decompress", runs / "tiny", "mine.jgz"
+    )
+    assert Path("mine.npz").read_bytes() == mine
+    Path("x").mkdir()
+    Image.fromarray(SHOWN[spaced(1)[0, ..., 0]]).save("x/first.png")
+    found = said("compress", runs / "tiny", "x/first.png", "--json")
+    np.savez("first.npz", image=spaced(2))
+    assert "first.jgz is there already, and may hold other images: name this file with -o" in refused(
+        "compress", runs / "tiny", "first.npz"
+    )
+    assert Path(found["output"]).stat().st_size == found["bytes"]
+    for _ in range(2):  # a name that was asked for is written anew, like that of any other command
+        said("compress", runs / "tiny", "first.npz", "-o", "first.jgz")
+
+
 def test_pictures_that_would_not_come_back_are_refused(runs, refused):
     gray = SHOWN[spaced(1)[0, ..., 0]]
     colour = np.stack([gray, gray, 255 - gray], -1)

@@ -56,6 +56,8 @@ def compress(args: Sequence[str]) -> int:
     options = flags.parse(Compress, args, "jaxgen compress")
     at_least_one(num=1 if options.num is None else options.num, batch=options.batch)
     path = output(options, f"{Path(options.images[0]).stem or 'images'}.jgz", (".jgz",))
+    if path.exists() and not options.output:  # other images may share the name: the split test and x/test.png, say
+        raise UsageError(f"{path} is there already, and may hold other images: name this file with -o FILE.jgz.")
     run = open_run(options, 1)  # on one device
     from jaxgen import codec
     from jaxgen.cli.progress import counted
@@ -157,8 +159,9 @@ def _target(name: str) -> Path:
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--output {path}: its folder is not there.")
     if path.suffix == ".npz":
-        if path.is_dir():
-            raise UsageError(f"--output {path}: it is a folder.")
+        if path.exists():
+            what = "it is a folder" if path.is_dir() else "this file is there already; give another name with -o"
+            raise UsageError(f"--output {path}: {what}.")
     elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"--output {path}: something lies there already; give a new folder, or an .npz.")
     return path
