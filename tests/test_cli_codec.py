@@ -163,6 +163,15 @@ def test_what_lies_there_is_not_overwritten(runs, said, refused):
         said("compress", runs / "tiny", "first.npz", "-o", "first.jgz")
 
 
+def test_a_killed_run_leaves_no_pictures_to_the_next(runs, said):
+    """Nothing but the images of the file is in the folder, whatever lies beside it."""
+    for leftover in ("out.part", f".out.{os.getpid()}.part"):
+        Path(leftover).mkdir()
+        Path(leftover, "99.png").touch()
+    said("decompress", runs / "tiny", runs / "eight.jgz", "-o", "out")
+    assert sorted(p.name for p in Path("out").iterdir()) == [f"{i}.png" for i in range(8)]
+
+
 def test_pictures_that_would_not_come_back_are_refused(runs, refused):
     gray = SHOWN[spaced(1)[0, ..., 0]]
     colour = np.stack([gray, gray, 255 - gray], -1)

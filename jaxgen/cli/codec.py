@@ -179,10 +179,7 @@ def _write_npz(found: Any, path: Path) -> None:
 
 def _write_pictures(image: Any, levels: int, folder: Path) -> None:
     """Pictures in a new folder, which appears whole."""
+    from jaxgen.cli.pages import write_frames
     from jaxgen.cli.pictures import shown
-    from jaxgen.images import save_png
 
-    part, digits = folder.with_name(folder.name + ".part"), len(str(len(image) - 1))
-    for number, picture in enumerate(shown(image, levels)):
-        save_png(picture, part / f"{number:0{digits}d}.png")
-    part.replace(folder)
+    write_frames(list(shown(image, levels)), folder, len(str(len(image) - 1)))

@@ -147,12 +147,13 @@ def write_gif(frames: Sequence[UInt8[np.ndarray, "h w c"]], path: Path, seconds:
     part.replace(path)
 
 
-def write_frames(frames: Sequence[UInt8[np.ndarray, "h w c"]], folder: Path) -> None:
+def write_frames(frames: Sequence[UInt8[np.ndarray, "h w c"]], folder: Path, digits: int = 4) -> None:
     """Frames as `0000.png`, `0001.png`, … in a new folder. The whole folder or none."""
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)  # a process that was killed may have had this number
     try:
         for number, frame in enumerate(frames):
-            save_png(frame, part / f"{number:04d}.png")
+            save_png(frame, part / f"{number:0{digits}d}.png")
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
