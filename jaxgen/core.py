@@ -28,7 +28,8 @@ Variables = dict[str, Any]
 """Flax collections: `{"params": {...}}`, with `"batch_stats"` and the like beside it."""
 
 Batch = dict[str, Any]
-"""`{"image": uint8[b,h,w,c]}`, with `"label": int32[b]` where the data have labels."""
+"""`{"image": uint8[b,h,w,c]}`, with `"label": int32[b]` where the data have labels, and with `"condition"`,
+float32[b,k] or float32[b,h,w,k], where they have vectors or maps."""
 
 
 class Aux(NamedTuple):

@@ -16,7 +16,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxgen.core import Batch, Density, UsageError, Variables
+from jaxgen.conditions import Map, Vector
+from jaxgen.core import Batch, Density, Model, UsageError, Variables
 from jaxgen.data.feed import place
 from jaxgen.images import bits_per_dim
 from jaxgen.mesh import AXIS, make_mesh, on_cpu, replicated, sharded
@@ -48,7 +49,7 @@ def evaluate(
     """
     if len(split) == 0:
         raise UsageError("the split to evaluate is empty: it needs at least one image.")
-    model.check_scored(split_arrays(split))
+    check_split(model.check_scored, split, transform)
     mesh = make_mesh() if mesh is None else mesh
     key = jax.random.key(0) if key is None else key
     count = mesh.devices.size
@@ -82,7 +83,38 @@ def padded_batches(split: Any, batch: int) -> Any:
 
 def split_arrays(split: Any) -> dict[str, np.ndarray]:
     """A split as a batch of all its examples, on the host."""
-    return {"image": split.image} | ({} if split.label is None else {"label": split.label})
+    arrays = {"image": split.image, "label": split.label, "condition": split.condition}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def check_split(
+    check: Callable[[Batch], None], split: Any, transform: Transform | None = None, train: bool = False
+) -> None:
+    """A model's `check_data` or `check_scored` on what it will see of a split, under `transform`.
+
+    A transform is traced, not run: of what it changes the shape is looked at, of what it leaves alone the values too.
+    """
+    arrays = split_arrays(split)
+    if transform is None:
+        check(arrays)
+        return
+
+    def check_seen(batch: Batch) -> None:
+        seen = transform(batch, jax.random.key(0), train)
+        check({name: arrays[name] if x is batch.get(name) else x for name, x in seen.items()})
+
+    jax.eval_shape(check_seen, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays))
+
+
+def example_condition(model: Model, dataset: Any, num: int) -> Any:
+    """A condition for `num` images to show what the model does: its own example, or for a model of vectors or maps
+    those of the first validation images, again and again where they are fewer."""
+    if not isinstance(getattr(model, "condition", None), Vector | Map):
+        return model.example_condition(num)
+    batch = {name: array[np.arange(num) % len(array)] for name, array in split_arrays(dataset.valid).items()}
+    if dataset.transform is not None:
+        batch = jax.jit(dataset.transform, static_argnums=2)(batch, jax.random.key(0), False)
+    return np.asarray(model.condition_of(batch))
 
 
 def baselines(dataset: Any, batch: int = 1000) -> dict[str, float]:

@@ -23,7 +23,7 @@ from jaxgen.core import Batch, Density, Sampler, UsageError, Variables, require
 from jaxgen.data.base import Dataset
 from jaxgen.data.feed import Resident, Streamed, make_feed
 from jaxgen.dispatch import Programs
-from jaxgen.evaluate import evaluate, split_arrays
+from jaxgen.evaluate import check_split, evaluate, example_condition, split_arrays
 from jaxgen.mesh import check_batch, make_mesh, replicated, sharded, whole
 from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, named
 
@@ -156,7 +156,7 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
         )
     for split in (dataset.train, dataset.valid, dataset.test):
         if split is not None:
-            model.check_data(split_arrays(split))
+            check_split(model.check_data, split, dataset.transform, train=split is dataset.train)
     check_batch(mesh, recipe.batch)
     share = recipe.batch // mesh.devices.size
     least = {"steps": 1, "accumulate": 1, "evaluate_every": 1, "save_every": 1, "keep": 1, "samples": 0}
@@ -364,9 +364,9 @@ class _Fit:
         if self._sampler is None:
             shared = num % self.mesh.devices.size == 0
             where = sharded(self.mesh) if shared else replicated(self.mesh)
+            condition = example_condition(model, self.dataset, num)
             self._sampler = jax.jit(
-                lambda variables, key: model.sample(variables, key, num, model.example_condition(num)),
-                out_shardings=where,
+                lambda variables, key: model.sample(variables, key, num, condition), out_shardings=where
             )
         image = self._sampler(variables, named(self.root, "sample"))
         if jax.process_count() > 1:

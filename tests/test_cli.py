@@ -231,6 +231,10 @@ def test_data_commands(capsys):
     assert Path("d.png").is_file()
     assert "17 levels" in said(capsys, "data", "show", "digits")[1]
     assert "prepare" in said(capsys, "data", "--help")[1]
+    np.savez("maps.npz", train=np.ones((20, 4, 4, 1), np.uint8), train_condition=np.zeros((20, 4, 4, 2)))
+    found = json.loads(said(capsys, "data", "show", "maps.npz", "--json")[1])
+    assert found["splits"]["valid"]["condition"] == [4, 4, 2]
+    assert "conditions of 4×4×2" in said(capsys, "data", "show", "maps.npz")[1]
 
 
 def test_bench_prints_and_gives_json(capsys):

@@ -96,7 +96,7 @@ def test_finish_infers_levels_and_keeps_official_splits():
     assert finish("x", {"train": Split(binary)}, None, "official").levels == 256
 
 
-U8 = np.zeros((4, 2, 2, 1), np.uint8)
+U8, F32 = np.zeros((4, 2, 2, 1), np.uint8), np.ones((4, 2), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,8 @@ U8 = np.zeros((4, 2, 2, 1), np.uint8)
         ({"train": Split(U8[:1])}, None, "at least 2 images"),
         ({"train": Split(U8), "test": Split(np.zeros((2, 3, 2, 1), np.uint8))}, None, "one shape.*3, 2, 1"),
         ({"train": Split(U8, np.zeros(3, np.int32))}, None, r"4 images but labels of shape \[3\]"),
+        ({"train": Split(U8, None, F32[:3])}, None, r"4 images but conditions of shape \[3, 2\]"),
+        ({"train": Split(U8), "test": Split(U8, None, F32 * np.inf)}, None, "test conditions must be finite"),
         ({"train": Split(U8 + np.uint8(7))}, 4, r"values 0 to 3 \(4 levels\), found 7"),
         ({"train": Split(U8)}, 1, "levels must be 2 to 256, got 1"),
     ],
@@ -212,6 +214,29 @@ def test_flipped_mirrors_about_half_of_the_training_images_only():
     assert 160 < mirrored.sum() < 240
     still = data.transform({"image": jnp.asarray(x)}, jax.random.key(0), False)["image"]
     assert (np.asarray(still) == x).all()
+
+
+def test_flipped_mirrors_a_map_with_its_image():
+    x = np.random.default_rng(0).integers(0, 256, (60, 3, 5, 1), dtype=np.uint8)
+    batch = {"image": jnp.asarray(x), "condition": jnp.asarray(x, jnp.float32), "label": jnp.arange(60)}
+    out = flipped(made(x)).load().transform(batch, jax.random.key(0), True)
+    assert (out["condition"] == out["image"]).all()
+    assert (out["image"] != x).any()
+    vectors = batch | {"condition": jnp.arange(120.0).reshape(60, 2)}
+    out = flipped(made(x)).load().transform(vectors, jax.random.key(0), True)
+    assert (out["condition"] == vectors["condition"]).all()
+
+
+def test_conditions_follow_their_images():
+    """Into what is held out, and through requantisation."""
+    x = np.arange(256, dtype=np.uint8).reshape(64, 2, 2, 1)
+    condition = x.reshape(64, 4).astype(np.float32)
+    data = finish("x", {"train": Split(x, None, condition)}, None, "p")
+    few = requantised(Source("x", lambda: data), 2).load()
+    for split, coarse in ((data.train, few.train), (data.valid, few.valid)):
+        assert (split.image.reshape(-1, 4) == split.condition).all()
+        assert (split.condition == coarse.condition).all()
+    assert len(data.valid.condition) == 6
 
 
 def test_transforms_compose_with_independent_draws():

@@ -16,6 +16,7 @@ from jaxgen.data.cache import cached
 from jaxgen.data.pictures import read_picture
 
 RNG = np.random.default_rng(0)
+ONES = np.ones((4, 2, 2, 1), np.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +127,19 @@ def test_npz_with_splits_labels_and_levels(tmp_path):
     assert data.protocol == "arrays of an .npz file"
 
 
+def test_npz_with_conditions(tmp_path):
+    """Vectors and maps of any numbers, as float32; a map without an axis of channels has one."""
+    x = RNG.integers(0, 4, (9, 2, 3, 3), dtype=np.uint8)
+    vectors, maps = np.arange(18).reshape(9, 2), RNG.random((9, 2, 3))
+    for given, wanted in ((vectors, vectors), (maps, maps[..., None]), (maps[..., None], maps[..., None])):
+        np.savez(tmp_path / "a.npz", train=x, train_condition=given, valid=x[:4], valid_condition=given[:4], test=x)
+        data = npz(tmp_path / "a.npz").load()
+        assert data.train.condition.dtype == np.float32
+        np.testing.assert_array_equal(data.train.condition, wanted.astype(np.float32))
+        np.testing.assert_array_equal(data.valid.condition, wanted[:4].astype(np.float32))
+        assert data.test.condition is None
+
+
 @pytest.mark.parametrize("names", [("images", "labels", None, None), ("x_train", "y_train", "x_test", "y_test")])
 def test_npz_by_other_names(tmp_path, names):
     x, y = RNG.integers(0, 256, (30, 2, 3), dtype=np.uint8), np.arange(30)[:, None]
@@ -166,6 +180,10 @@ def test_flattened_images_are_not_taken_for_packed_bits(tmp_path, high, width, l
         ({"images": np.zeros((0, 2, 2, 1), np.uint8)}, "train is empty"),
         ({"images": np.zeros((2, 784), np.uint8)}, r"array 'images': wanted \[n, .*, found \[2, 784\]"),
         ({"images": np.zeros((4, 2, 2, 1), np.uint8), "labels": np.zeros(4)}, "array 'labels': wanted integer labels"),
+        ({"images": ONES, "condition": np.zeros(4)}, "array 'condition': wanted vectors .* found float64\\[4\\]"),
+        ({"images": ONES, "condition": np.full((4, 2), "a")}, "wanted vectors .* of numbers, found <U1"),
+        ({"images": ONES, "condition": np.full((4, 2), 1e300)}, "conditions must be finite, found NaN or infinity"),
+        ({"images": ONES, "condition": np.zeros((5, 2))}, r"4 images but conditions of shape \[5, 2\]"),
         ({"images": np.array([None, {}])}, "Object arrays cannot be loaded"),
         ({"images": np.full((4, 2, 2, 1), 9, np.uint8), "levels": np.array(4)}, "values 0 to 3"),
     ],

@@ -115,20 +115,23 @@ def _show(args: Sequence[str]) -> int:
     size = "×".join(map(str, found["shape"]))
     sys.stdout.write(f"{found['name']}: {size} images, {found['levels']} levels\n{found['protocol']}\n")
     for name, split in found["splits"].items():
-        classes = f", {split['classes']} classes" if split["classes"] else ""
-        sys.stdout.write(f"  {name:<6}{split['count']:>9,} images, mean {split['mean']:.4g}{classes}\n")
+        beside = f", {split['classes']} classes" if split["classes"] else ""
+        beside += f", conditions of {'×'.join(map(str, split['condition']))}" if split["condition"] else ""
+        sys.stdout.write(f"  {name:<6}{split['count']:>9,} images, mean {split['mean']:.4g}{beside}\n")
     if options.output:
         sys.stdout.write(f"{options.output}\n")
     return 0
 
 
 def _described(dataset: Any) -> dict[str, Any]:
-    splits = {}
+    splits: dict[str, Any] = {}
     for name in ("train", "valid", "test"):
         split = getattr(dataset, name)
         if split is not None:
             classes = None if split.label is None else len(set(split.label.tolist()))
-            splits[name] = {"count": len(split), "mean": float(split.image.mean()), "classes": classes}
+            condition = None if split.condition is None else list(split.condition.shape[1:])
+            mean = float(split.image.mean())
+            splits[name] = {"count": len(split), "mean": mean, "classes": classes, "condition": condition}
     return {
         "name": dataset.name,
         "shape": list(dataset.shape),

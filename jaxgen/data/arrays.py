@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jaxgen.core import UsageError
-from jaxgen.data.base import Source, Split, finish, labels, order, take
+from jaxgen.data.base import Source, Split, conditions, finish, labels, order, take
 
 IDX_PREFIXES = {"train": ("train",), "valid": ("valid", "validation"), "test": ("t10k", "test")}
 NPZ_IMAGES = {
@@ -30,6 +30,11 @@ NPZ_LABELS = {
     "train": ("train_label", "train_labels", "y_train", "label", "labels"),
     "valid": ("valid_label", "valid_labels", "y_valid", "y_val"),
     "test": ("test_label", "test_labels", "y_test"),
+}
+NPZ_CONDITIONS = {
+    "train": ("train_condition", "train_conditions", "condition", "conditions"),
+    "valid": ("valid_condition", "valid_conditions"),
+    "test": ("test_condition", "test_conditions"),
 }
 
 
@@ -132,7 +137,9 @@ def read_idx(file: str | os.PathLike[str]) -> np.ndarray:
 
 
 def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
-    """A `.npz` of uint8 arrays: `train`, `valid`, `test` (or `images` alone), labels as `train_label` … or `labels`.
+    """A `.npz` of uint8 arrays: `train`, `valid`, `test` (or `images` alone), labels as `train_label` … or `labels`,
+    and what else a model is conditioned on as `train_condition` … or `condition`: vectors [n,k], maps [n,h,w,k] or
+    [n,h,w].
 
     Images are [n,h,w,c], [n,h,w] for one channel, or, where 2 levels are stated, [n,k] of bits packed by `np.packbits`
     for binary squares (as in `binarized_mnist.npz`: 98 bytes for 28×28). The names of Keras' files (`x_train`,
@@ -148,10 +155,12 @@ def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
         for key in NPZ_IMAGES:
             image = next((n for n in NPZ_IMAGES[key] if n in arrays), None)
             label = next((n for n in NPZ_LABELS[key] if n in arrays), None)
+            condition = next((n for n in NPZ_CONDITIONS[key] if n in arrays), None)
             if image is not None:
                 splits[key] = Split(
                     _unpacked(arrays[image], known, f"{path}, array {image!r}"),
                     None if label is None else labels(arrays[label], f"{path}, array {label!r}"),
+                    None if condition is None else conditions(arrays[condition], f"{path}, array {condition!r}"),
                 )
         if "train" not in splits:
             found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()) or "nothing"

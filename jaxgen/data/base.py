@@ -28,10 +28,12 @@ TENTH = "; validation: a seeded tenth of the training set"
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images `uint8[n,h,w,c]` and, where the data have them, labels `int32[n]`. Arrays may be memory-mapped."""
+    """Images `uint8[n,h,w,c]` and, where the data have them, labels `int32[n]` and conditions: vectors `float32[n,k]`
+    or maps `float32[n,h,w,k]`. Arrays may be memory-mapped."""
 
     image: np.ndarray
     label: np.ndarray | None = None
+    condition: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -77,7 +79,8 @@ def held_out(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def take(split: Split, index: np.ndarray) -> Split:
     """The examples at `index`, copied."""
-    return Split(split.image[index], None if split.label is None else split.label[index])
+    label, condition = (None if array is None else array[index] for array in (split.label, split.condition))
+    return Split(split.image[index], label, condition)
 
 
 def finish(
@@ -86,7 +89,8 @@ def finish(
     """A checked `Dataset` from the splits "train", "valid" and "test", of which only the first must be there.
 
     `levels` None infers 2 for arrays of 0 and 1, else 256. `where` names the file of each split for the messages.
-    Raises `UsageError` for anything but uint8 images of one shape, values below `levels`, labels that fit.
+    Raises `UsageError` for anything but uint8 images of one shape, values below `levels`, finite conditions, and as
+    many labels and conditions as images.
     """
     where = {**dict.fromkeys(splits, name), **(where or {})}
     if levels is not None and not 2 <= levels <= 256:
@@ -138,13 +142,26 @@ def labels(array: Any, what: str) -> np.ndarray:
     return array.astype(np.int32)
 
 
+def conditions(array: Any, what: str) -> np.ndarray:
+    """Conditions as float32[n,k] or float32[n,h,w,k]; maps [n,h,w] get one channel. `what` names them in errors."""
+    array = np.asarray(array)
+    if array.ndim not in (2, 3, 4) or array.dtype.kind not in "fiub":
+        raise UsageError(
+            f"{what}: wanted vectors [n, size] or maps [n, height, width, channels] of numbers, "
+            f"found {array.dtype}{list(array.shape)}"
+        )
+    with np.errstate(over="ignore"):  # what is too large for float32 is found with all that is not finite
+        array = array.astype(np.float32)
+    return array[..., None] if array.ndim == 3 else array
+
+
 def _below(image: np.ndarray, levels: int) -> bool:
     """Whether all values are below `levels`; reads no further than the first block that shows otherwise."""
     return all(image[i : i + 1024].max() < levels for i in range(0, len(image), 1024))
 
 
 def _check_arrays(key: str, split: Split, where: Any) -> None:
-    image, label = split.image, split.label
+    image, label, condition = split.image, split.label, split.condition
     if image.dtype != np.uint8:
         raise UsageError(
             f"{where}: {key} images must be uint8, found {image.dtype}. Round them to their levels and save those."
@@ -158,3 +175,8 @@ def _check_arrays(key: str, split: Split, where: Any) -> None:
         raise UsageError(f"{where}: {key} is empty, found shape {list(image.shape)}")
     if label is not None and label.shape != (len(image),):
         raise UsageError(f"{where}: {key} has {len(image)} images but labels of shape {list(label.shape)}")
+    if condition is not None:
+        if len(condition) != len(image):
+            raise UsageError(f"{where}: {key} has {len(image)} images but conditions of shape {list(condition.shape)}")
+        if not all(np.isfinite(condition[i : i + 1024]).all() for i in range(0, len(condition), 1024)):
+            raise UsageError(f"{where}: {key} conditions must be finite, found NaN or infinity among them")

@@ -46,14 +46,15 @@ def dynamic_binarization(source: Source) -> Source:
 
 
 def flipped(source: Source) -> Source:
-    """Each training image is mirrored left to right with probability one half; evaluation sees it as it is."""
+    """Each training image is mirrored left to right with probability one half, together with the map that it may be
+    conditioned on; evaluation sees it as it is."""
 
     def flip(batch: Batch, key: Key[Array, ""], train: bool) -> Batch:
         if not train:
             return batch
-        image = batch["image"]
-        mirror = jax.random.bernoulli(key, 0.5, (image.shape[0], 1, 1, 1))
-        return {**batch, "image": jnp.where(mirror, image[:, :, ::-1], image)}
+        mirror = jax.random.bernoulli(key, 0.5, (batch["image"].shape[0], 1, 1, 1))
+        planes = {name: array for name, array in batch.items() if array.ndim == 4}
+        return {**batch, **{name: jnp.where(mirror, array[:, :, ::-1], array) for name, array in planes.items()}}
 
     def change(data: Dataset) -> Dataset:
         protocol = f"{data.protocol}; training images flipped left to right at random"
@@ -76,7 +77,7 @@ def requantised(source: Source, levels: int) -> Source:
         table = images.requantise(np.arange(data.levels), data.levels, levels)
 
         def convert(split: Split) -> Split:
-            return Split(table[split.image], split.label)
+            return dataclasses.replace(split, image=table[split.image])
 
         return dataclasses.replace(
             data,
