@@ -281,6 +281,7 @@ def test_heat_rises_and_is_clipped():
         (["sample", "tiny", "--label", "3"], ["--label 3: PixelCNN is unconditional"]),
         (["sample", "gan", "--label", "3"], ["--label 3: DCGAN is unconditional"]),
         (["sample", "classes", "--label", "12"], ["knows the classes 0 to 9: got 12"]),
+        (["sample", "classes", "--condition", "a.npz"], ["PixelCNN is conditional on classes: give a --label"]),
         (["sample", "classes", "--label", "-1"], ["knows the classes 0 to 9: got -1"]),
         (["sample", "classes", "--label", "3000000000"], ["--label 3000000000: class out of range"]),
         (["complete", "classes", "--label", f"-{10**30}"], ["class out of range"]),

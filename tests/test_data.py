@@ -111,7 +111,7 @@ U8, F32 = np.zeros((4, 2, 2, 1), np.uint8), np.ones((4, 2), np.float32)
         ({"train": Split(U8), "test": Split(np.zeros((2, 3, 2, 1), np.uint8))}, None, "one shape.*3, 2, 1"),
         ({"train": Split(U8, np.zeros(3, np.int32))}, None, r"4 images but labels of shape \[3\]"),
         ({"train": Split(U8, None, F32[:3])}, None, r"4 images but conditions of shape \[3, 2\]"),
-        ({"train": Split(U8), "test": Split(U8, None, F32 * np.inf)}, None, "test conditions must be finite"),
+        ({"train": Split(U8), "test": Split(U8, None, F32 * np.inf)}, None, "test: conditions must be finite"),
         ({"train": Split(U8 + np.uint8(7))}, 4, r"values 0 to 3 \(4 levels\), found 7"),
         ({"train": Split(U8)}, 1, "levels must be 2 to 256, got 1"),
     ],

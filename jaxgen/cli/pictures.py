@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from jaxgen.conditions import Classes
+from jaxgen.conditions import Classes, Map, Vector
+from jaxgen.data import base
 from jaxgen.data.arrays import read_npz
 from jaxgen.data.pictures import SUFFIXES, pictures, read_picture
 from jaxgen.errors import UsageError
+from jaxgen.evaluate import example_condition, split_arrays
 from jaxgen.explore import checked_condition
 from jaxgen.images import requantise
 
@@ -65,8 +67,8 @@ def images(run: Any, name: str, num: int | None = None, label: int | None = None
     """Images of a split of the run's data, of an .npz that a command wrote (`saved`), of one picture, of a folder of
     pictures, or of another data set's test split: all, or `num` of them, evenly spaced.
 
-    Pictures are requantised to the model's levels. Conditions are the images' own labels, or `label` for all. Raises
-    `UsageError` for another size, levels of a data set, and labels that are missing or that the model does not know.
+    Pictures are requantised to the model's levels. Conditions are the images' own, or `label` for all. Raises
+    `UsageError` for another size, levels of a data set, and conditions that are missing or of another kind.
     """
     path = Path(name)
     if name not in SPLITS and path.is_file() and path.suffix.lower() in SUFFIXES:
@@ -90,7 +92,7 @@ def saved(run: Any, name: str, num: int | None = None, label: int | None = None)
     """Images of an .npz as `jaxgen sample` and `jaxgen decompress` write it, with the array `image`, at the model's
     levels: all, or `num` of them, evenly spaced. None for any other name, that of a split among them.
 
-    Conditions are the file's labels, or `label` for all. Raises `UsageError` for images or labels that do not fit.
+    Conditions are the file's `label` or `condition`, or `label` for all. Raises `UsageError` for what does not fit.
     """
     path = Path(name)
     if name in SPLITS or path.suffix != ".npz" or not path.is_file():
@@ -106,7 +108,10 @@ def saved(run: Any, name: str, num: int | None = None, label: int | None = None)
     names = [f"{path.stem} {i}" for i in index]
     if label is not None:
         return Found(image[index], names, labels(run.model, label, len(index)))
-    condition = run.model.condition_of(arrays) if "label" in arrays else None
+    if "condition" in arrays:
+        arrays["condition"] = base.conditions(arrays["condition"], f"{name}, array 'condition'")
+    numbers = isinstance(getattr(run.model, "condition", None), Vector | Map)
+    condition = run.model.condition_of(arrays) if ("condition" if numbers else "label") in arrays else None
     if condition is None:
         return Found(image[index], names, None)
     try:
@@ -123,6 +128,30 @@ def labels(model: Any, label: int, num: int) -> np.ndarray:
         return np.asarray(checked_condition(model, np.full(num, label, np.int32), num))
     except UsageError as error:
         raise UsageError(f"--label {label}: {error}.") from error
+
+
+def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> np.ndarray | None:
+    """What `num` images are drawn by: one label for all, the array `condition` of an .npz, again and again where it has
+    fewer, or, of a model of vectors or maps, `example_condition` of the run's data. None leaves it to the model.
+
+    Raises `UsageError` for a file without that array, and for conditions that are not of the model's kind.
+    """
+    if label is not None:
+        return labels(run.model, label, num)
+    kind = getattr(run.model, "condition", None)
+    if not file:
+        return example_condition(run.model, run.dataset, num) if isinstance(kind, Vector | Map) else None
+    if kind is not None and not isinstance(kind, Vector | Map):
+        raise UsageError(f"--condition {file}: {type(run.model).__name__} is conditional on classes: give a --label.")
+    arrays = read_npz(Path(file))
+    if "condition" not in arrays or not len(np.atleast_1d(arrays["condition"])):
+        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
+        raise UsageError(f"--condition {file}: wanted an array named condition with a row or more, found {found}.")
+    given = base.conditions(arrays["condition"], f"--condition {file}")
+    try:
+        return np.asarray(checked_condition(run.model, given[np.arange(num) % len(given)], num))
+    except UsageError as error:
+        raise UsageError(f"--condition {file}: {error}.") from error
 
 
 def shown(image: Any, levels: int) -> UInt8[np.ndarray, "*shape"]:
@@ -170,12 +199,13 @@ def _of_data(run: Any, name: str, num: int | None, with_labels: bool) -> Found:
         split, label = (dataset.valid, "valid") if dataset.test is None else (dataset.test, "test")
     run.check(dataset.shape, dataset.levels, dataset.name)
     index = _spaced(len(split), num)
-    batch = {"image": split.image[index]} | ({} if split.label is None else {"label": split.label[index]})
+    batch = split_arrays(base.take(split, index))
     if dataset.transform is not None:
         import jax
 
         batch = jax.jit(functools.partial(_seen, dataset.transform))(batch, jax.random.key(0))
-    condition = run.model.condition_of(batch) if with_labels and len(batch) > 1 else None
+    unlabelled = isinstance(getattr(run.model, "condition", None), Classes) and "label" not in batch
+    condition = run.model.condition_of(batch) if with_labels and len(batch) > 1 and not unlabelled else None
     if condition is not None:
         condition = np.asarray(checked_condition(run.model, condition, len(index)))
     return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition)

@@ -56,6 +56,8 @@ class Sample(OfRun):
     """Below 1 likelier images than the model's, above 1 less likely ones; of models that draw pixel by pixel."""
     label: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: each in turn)")] = None
     """Class of all images, for a model that is conditional on classes."""
+    condition: flags.text("FILE.npz", "those of the validation images") = ""  # type: ignore[valid-type]
+    """An .npz whose array `condition` has what the images are drawn by, in turn, for a model of vectors or maps."""
     seed: int = 0
     """Seed of the draws."""
     output: flags.text("FILE", "a grid in the run's folder", "-o") = ""  # type: ignore[valid-type]
@@ -104,6 +106,7 @@ def sample(args: Sequence[str]) -> int:
     options = flags.parse(Sample, args, "jaxgen sample")
     at_least_one(num=options.num, chunk=options.chunk)
     label = "" if options.label is None else f"-label{options.label}"
+    label += f"-{Path(options.condition).stem}" if options.condition else ""
     warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
     path = output(options, f"sample-seed{options.seed}{label}{warm}.png", (".png", ".gif", ".npz"))
     folder = _new_folder(options.frames) if options.frames else None
@@ -114,7 +117,7 @@ def sample(args: Sequence[str]) -> int:
 
     require(run.model, Sampler, "sample")
     drawn = growth(drawing_rank(run.model)) if folder or path.suffix == ".gif" else None
-    condition = None if options.label is None else pictures.labels(run.model, options.label, options.num)
+    condition = pictures.conditions(run, options.num, options.label, options.condition)
     with progress.counted(options.num, "images") as told:
         drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": told}
         image = run.sample(options.num, options.seed, condition, **drawing)

@@ -151,7 +151,9 @@ def conditions(array: Any, what: str) -> np.ndarray:
             f"found {array.dtype}{list(array.shape)}"
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is found with all that is not finite
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
+    if not all(np.isfinite(array[i : i + 1024]).all() for i in range(0, len(array), 1024)):
+        raise UsageError(f"{what}: conditions must be finite, found NaN or infinity among them")
     return array[..., None] if array.ndim == 3 else array
 
 
@@ -175,8 +177,5 @@ def _check_arrays(key: str, split: Split, where: Any) -> None:
         raise UsageError(f"{where}: {key} is empty, found shape {list(image.shape)}")
     if label is not None and label.shape != (len(image),):
         raise UsageError(f"{where}: {key} has {len(image)} images but labels of shape {list(label.shape)}")
-    if condition is not None:
-        if len(condition) != len(image):
-            raise UsageError(f"{where}: {key} has {len(image)} images but conditions of shape {list(condition.shape)}")
-        if not all(np.isfinite(condition[i : i + 1024]).all() for i in range(0, len(condition), 1024)):
-            raise UsageError(f"{where}: {key} conditions must be finite, found NaN or infinity among them")
+    if condition is not None and len(conditions(condition, f"{where}: {key}")) != len(image):
+        raise UsageError(f"{where}: {key} has {len(image)} images but conditions of shape {list(condition.shape)}")
