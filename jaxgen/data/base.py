@@ -122,12 +122,13 @@ def finish(
 
 
 def digest(dataset: Dataset, most: int = 1000) -> str:
-    """By which other images or labels show: a checksum of at most so many examples of each split, evenly spaced."""
+    """By which other images, labels or conditions show: a checksum of at most so many examples of a
+    split, evenly spaced."""
     found = 0
     for split in (dataset.train, dataset.valid, dataset.test):
         if split is not None:
             some = take(split, np.arange(0, len(split), -(-len(split) // most)))
-            for array in (some.image, some.label):
+            for array in (some.image, some.label, some.condition):
                 found = found if array is None else zlib.crc32(array.tobytes(), found)
     return f"{found:08x}"
 
