@@ -61,6 +61,13 @@ class Map:
 Kind = Classes | Vector | Map
 
 
+def tail(kind: Kind | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what one image of `shape` is conditioned on: () for a label or nothing."""
+    if isinstance(kind, Map):
+        return (*shape[:2], kind.channels)
+    return (kind.size,) if isinstance(kind, Vector) else ()
+
+
 def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[int, ...]) -> None:
     """Raises `UsageError` unless `condition` fits the kind, for `num` images of `shape`: labels are integers, vectors
     and maps finite. Values are looked at where they are known, that is, outside compiled programs."""
@@ -82,7 +89,7 @@ def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[
         if not isinstance(condition, jax.core.Tracer):
             _check_labels(kind, np.asarray(condition), model)
         return
-    wanted_shape = (num, kind.size) if isinstance(kind, Vector) else (num, *shape[:2], kind.channels)
+    wanted_shape = (num, *tail(kind, shape))
     if np.shape(condition) != wanted_shape:
         raise UsageError(f"{model} wants a condition of shape {wanted_shape}, got {np.shape(condition)}")
     if not isinstance(condition, jax.core.Tracer) and not np.isfinite(np.asarray(condition)).all():

@@ -92,6 +92,23 @@ def test_images_have_their_own_conditions(home, kind, capsys):
     np.testing.assert_array_equal(cells, pictures.shown(drawn, 2)[..., 0])
 
 
+def test_images_are_packed_with_their_conditions(home, kind, capsys):
+    """From a split, and again from the .npz that they were given back as."""
+    test = jaxgen.load(home / kind).dataset.test
+    packed = answered(capsys, "compress", home / kind, "-o", "a.jgz")
+    evaluated = answered(capsys, "evaluate", home / kind)["bits_per_dim"]
+    assert packed["model_bits_per_dim"] == pytest.approx(evaluated, rel=1e-5)
+    assert answered(capsys, "decompress", home / kind, "a.jgz")["conditions"]
+    with np.load("a.npz") as back:
+        np.testing.assert_array_equal(back["image"], test.image)
+        np.testing.assert_array_equal(back["condition"], test.condition)
+    assert answered(capsys, "compress", home / kind, "a.npz", "-o", "b.jgz") == packed | {"output": "b.jgz"}
+    np.savez("short.npz", image=test.image, condition=test.condition[:5])
+    assert "short.npz: " in refused(capsys, "compress", home / kind, "short.npz", "-o", "c.jgz")
+    np.savez("bare.npz", image=test.image)
+    assert "give them as condition" in refused(capsys, "compress", home / kind, "bare.npz", "-o", "c.jgz")
+
+
 def test_what_has_no_condition_is_one_sentence(home, kind, capsys):
     name, wanted = type(MODELS[kind]).__name__, {"vector": "vectors", "map": "maps"}[kind]
     Image.fromarray(np.zeros(SHAPE[:2], np.uint8)).save("dark.png")

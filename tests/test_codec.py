@@ -20,12 +20,12 @@ from test_contract import ROWS, batch_of, variables_of
 from jaxgen import codec
 from jaxgen.codec import container
 from jaxgen.codec.steps import OPTIONS, Steps
-from jaxgen.conditions import Classes, Map, Vector
+from jaxgen.conditions import Classes, Map, Vector, tail
 from jaxgen.core import Incremental, UsageError
 from jaxgen.data import digits
 from jaxgen.evaluate import evaluate
 from jaxgen.mesh import make_mesh
-from jaxgen.models import PixelCNN, RowLSTM
+from jaxgen.models import GatedPixelCNN, PixelCNN, RowLSTM
 from jaxgen.orders import ORDERS, from_raster
 
 WALKED = [name for name, model in ROWS.items() if isinstance(model, Incremental)]
@@ -203,7 +203,7 @@ def test_the_step_gives_the_conditionals_of_full_passes(name):
 def test_probabilities_of_a_channel_have_the_same_bits_whatever_comes_after_it(name):
     """What the decoder asks for channel k, with zeros from k on, is what the encoder asked with all channels known."""
     model = ROWS[name]
-    steps = Steps(model, variables_of(model), 2, labelled=model.condition is not None)
+    steps = Steps(model, variables_of(model), 2, conditional=model.condition is not None)
     image, other = noise(model, 2), noise(model, 2, 1)
     lines, others = steps.lines(image), steps.lines(other)
 
@@ -215,7 +215,7 @@ def test_probabilities_of_a_channel_have_the_same_bits_whatever_comes_after_it(n
                 np.testing.assert_array_equal(step(known)[0][:, k], pmf[:, k])
         return lines[r, j], state, kept
 
-    steps.walk(model.example_condition(2) if steps.labelled else None, pixel)
+    steps.walk(model.example_condition(2) if steps.conditional else None, pixel)
 
 
 def test_the_compiler_knows_the_options():
@@ -300,10 +300,25 @@ def test_a_model_without_a_walk_says_so(name):
 
 
 @pytest.mark.parametrize("kind", [Vector(3), Map(2)])
-def test_conditions_other_than_classes_are_refused(kind):
-    model = PixelCNN(shape=(3, 3, 1), levels=2, layers=1, features=4, head=4, condition=kind)
-    with pytest.raises(UsageError, match=f"conditional on a {type(kind).__name__.lower()} for each"):
-        codec.compress(model, {}, noise(model, 1), np.zeros((1, 3)))
+def test_vectors_and_maps_come_back_with_their_images(kind):
+    """To the last bit, from a last batch that is filled up, in the bits that the model says under them."""
+    model = GatedPixelCNN(shape=(3, 4, 1), levels=3, layers=1, features=4, head=4, condition=kind)
+    variables, image = random_variables(model), noise(model, 5)
+    condition = np.random.default_rng(0).normal(size=(5, *tail(kind, model.shape))).astype(np.float32)
+    data, figures = codec.compress(model, variables, image, condition, batch=2)
+    assert figures["label_bytes"] == condition.nbytes
+    back = codec.decompress(model, variables, data)
+    assert back.label is None
+    assert back.condition.dtype == np.float32
+    np.testing.assert_array_equal(back.condition, condition)
+    np.testing.assert_array_equal(back.image, image)
+    bits = bits_of(model, variables, image, condition)
+    assert figures["model_bits_per_dim"] * image.size == pytest.approx(bits, rel=1e-5)
+    assert bits != pytest.approx(bits_of(model, variables, image, -condition), rel=1e-3)
+    with pytest.raises(UsageError, match=r"conditional on (vectors|maps): give them as condition"):
+        codec.compress(model, variables, image)
+    with pytest.raises(UsageError, match="wants a condition of shape"):
+        codec.compress(model, variables, image, condition[:4])
 
 
 def test_wrong_images_are_refused(made):

@@ -27,7 +27,8 @@ class Compress(OfRun):
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES …", help_behavior_hint="(default: test)")
     ] = ("test",)
     """Each one a split of the run's data (test, valid, train) or a data set as `jaxgen data list` names them, as the
-    model sees it; an .npz with the images as `image`; a picture; or a folder of pictures."""
+    model sees it; an .npz with the images as `image`, and their `label` or `condition` where the model wants one; a
+    picture; or a folder of pictures."""
     num: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """How many images of each split, data set or folder, evenly spaced."""
     label: Label = None
@@ -47,8 +48,8 @@ class Decompress(OfRun):
     step: flags.text("best|last|N", "the one that made the file") = ""  # type: ignore[valid-type]
     """Checkpoint: best on validation data, last, or a step."""
     output: flags.text("FILE.npz|FOLDER", "an .npz beside the file", "-o") = ""  # type: ignore[valid-type]
-    """An .npz for the uint8 images as `image`, with their labels as `label` where the file has them; or a new folder
-    for numbered pictures in .png, in the order in which they were given."""
+    """An .npz for the uint8 images as `image`, with their `label` or `condition` where the file has them; or a new
+    folder for numbered pictures in .png, in the order in which they were given."""
 
 
 def compress(args: Sequence[str]) -> int:
@@ -102,6 +103,7 @@ def decompress(args: Sequence[str]) -> int:
     else:
         _write_pictures(found.image, run.model.levels, path)
     figures = {"output": str(path), "step": run.step, "count": len(found.image), "labels": found.label is not None}
+    figures["conditions"] = found.condition is not None
     say(options.json, figures, f"{path}: {len(found.image):,} images, as they were")
     return 0
 
@@ -115,7 +117,7 @@ def _images(run: Any, options: Compress) -> tuple[Any, Any]:
     found = [_of_one(run, name, options) for name in options.images]
     conditions = [condition for _, condition in found if condition is not None]
     if conditions and len(conditions) < len(found):
-        raise UsageError("some of these images have labels and some have none: compress them into files of their own.")
+        raise UsageError("some of these images have labels (or conditions), some none: give them files of their own.")
     kind = getattr(run.model, "condition", None)
     if not conditions and isinstance(kind, Classes) and not kind.dropout:
         raise UsageError(f"these images have no labels, and {type(run.model).__name__} needs them: give --label.")
@@ -170,7 +172,7 @@ def _target(name: str) -> Path:
 def _write_npz(found: Any, path: Path) -> None:
     import numpy as np
 
-    arrays = {"image": found.image} | ({} if found.label is None else {"label": found.label})
+    arrays = {name: array for name, array in found._asdict().items() if array is not None}
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.savez_compressed(file, **arrays)

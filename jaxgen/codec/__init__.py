@@ -12,18 +12,20 @@ images, at the end, catches the rest.
     checksum   32 bytes    SHA-256 of all that follows
     length     4 bytes     of the header, little-endian
     header     JSON        model, shape, count, versions, device, probe, checksum of the images
-    labels                 of each image, where they were given to a model of classes
+    labels                 of each image, where they were given to a model of classes; or conditions, little-endian
+                           float32[n,…], of a model of vectors or maps
     stream                 the range coder's words of 32 bits, little-endian
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Integer, UInt8
+from jaxtyping import Array, Float, Integer, UInt8
 
 from jaxgen import conditions
 from jaxgen.codec import container
@@ -42,10 +44,11 @@ Progress = Callable[[int], None]
 
 
 class Decompressed(NamedTuple):
-    """Images, and their labels where those were stored with them."""
+    """Images, and their labels or conditions where those were stored with them."""
 
     image: UInt8[np.ndarray, "b h w c"]
     label: Integer[np.ndarray, " b"] | None
+    condition: Float[np.ndarray, "b ..."] | None
 
 
 def compress(
@@ -57,18 +60,18 @@ def compress(
     about: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
-    """A file's bytes, and figures: "count"; bytes of all, header, labels, stream, and of the raw images with as many
-    bits for each sub-pixel as its levels need; bits per sub-pixel of the file, of its stream, and by the model.
+    """A file's bytes, and figures: "count"; bytes of all, header, labels (or conditions), stream, and of the raw images
+    with as many bits for each sub-pixel as its levels need; bits per sub-pixel of the file, its stream, by the model.
 
-    `condition` holds the labels for a model of classes; `about` is kept in the header, as JSON; `progress` is told how
-    many images are done. Raises `UsageError` for a model that cannot be walked pixel by pixel or is conditional on
-    anything else, for images that are not of its kind, and where it gives no probabilities.
+    `condition` is what the model is conditioned on, and is stored as it is; `about` is kept in the header, as JSON;
+    `progress` is told how many images are done. Raises `UsageError` for a model that cannot be walked pixel by pixel,
+    for images and conditions that are not of its kind, and where it gives no probabilities.
     """
     check_model(model)
-    image, label = _checked(model, image, condition)
+    image, beside = _checked(model, image, condition)
     if batch < 1:
         raise UsageError(f"batch must be at least 1, got {batch}.")
-    coder, steps, bits = _constriction(), Steps(model, variables, min(batch, len(image)), label is not None), 0.0
+    coder, steps, bits = _constriction(), Steps(model, variables, min(batch, len(image)), beside is not None), 0.0
     made_with, stream, family = container.described(steps), coder.queue.RangeEncoder(), _family(coder)
     for part, told in _parts(len(image), steps, progress):
         n, lines = part.stop - part.start, steps.lines(image[part])
@@ -84,21 +87,21 @@ def compress(
                 bits -= float(np.log2(np.maximum(chosen, LEAST)).sum())
             return lines[r, j], state, kept
 
-        steps.walk(_filled(label, part, steps.batch), pixel, told)
+        steps.walk(_filled(beside, part, steps.batch), pixel, told)
     words = np.asarray(stream.get_compressed(), "<u4").tobytes()
-    labels = b"" if label is None else label.tobytes()
+    stored = b"" if beside is None else beside.tobytes()
     made_with |= {
         "count": len(image),
-        "labels": None if label is None else label.dtype.str,
+        "labels": None if beside is None else beside.dtype.str,
         "images": container.checksum(image),
         "about": about or {},
     }
-    data, dims = container.pack(made_with, labels + words), image.size
+    data, dims = container.pack(made_with, stored + words), image.size
     return data, {
         "count": len(image),
         "bytes": len(data),
-        "header_bytes": len(data) - len(labels) - len(words),
-        "label_bytes": len(labels),
+        "header_bytes": len(data) - len(stored) - len(words),
+        "label_bytes": len(stored),
         "stream_bytes": len(words),
         "raw_bytes": -(-dims * (model.levels - 1).bit_length() // 8),
         "bits_per_dim": 8 * len(data) / dims,
@@ -120,11 +123,11 @@ def decompress(
     container.check_model(found, model, variables, name)
     coder, steps = _constriction(), Steps(model, variables, found["batch"], found["labels"] is not None)
     container.check_floats(found, steps, name)
-    label, start = None, 0
+    beside, start, tail = None, 0, conditions.tail(getattr(model, "condition", None), model.shape)
     if found["labels"] is not None:
         kind = np.dtype(found["labels"])
-        start = found["count"] * kind.itemsize
-        label = np.frombuffer(payload[:start], kind)
+        start = found["count"] * kind.itemsize * math.prod(tail)
+        beside = np.frombuffer(payload[:start], kind).reshape(-1, *tail)
     stream = coder.queue.RangeDecoder(np.frombuffer(payload[start:], "<u4").astype(np.uint32))
     family, image = _family(coder), np.empty((found["count"], *model.shape), np.uint8)
     otherwise = "here the model computes other floats than where it was made. Read it on the machine that made it."
@@ -140,11 +143,11 @@ def decompress(
             _, state, kept = step(value)
             return value, state, kept
 
-        lines = steps.walk(_filled(label, part, steps.batch), pixel, told)
+        lines = steps.walk(_filled(beside, part, steps.batch), pixel, told)
         image[part] = from_raster(lines.transpose(2, 0, 1, 3), model.order)[:n]
     if container.checksum(image) != found["images"]:
         raise UsageError(f"{name} gave other images than were put in, which are thrown away: {otherwise}")
-    return Decompressed(image, label)
+    return Decompressed(image, None, beside) if tail else Decompressed(image, beside, None)
 
 
 def header(data: bytes, name: str = "the file") -> dict[str, Any]:
@@ -156,19 +159,13 @@ def header(data: bytes, name: str = "the file") -> dict[str, Any]:
 
 
 def check_model(model: Any) -> None:
-    """Raises `UsageError` unless the model can be walked pixel by pixel, and needs no condition but classes."""
+    """Raises `UsageError` unless the model can be walked pixel by pixel."""
     require(model, Autoregressive, "compress images")
     require(model, Incremental, "compress images")
-    kind = getattr(model, "condition", None)
-    if not (kind is None or isinstance(kind, conditions.Classes)):
-        raise UsageError(
-            f"{type(model).__name__} cannot compress images: it is conditional on a {type(kind).__name__.lower()} for "
-            "each, which a file does not hold. Unconditional models and those of classes can."
-        )
 
 
 def _checked(model: Any, image: Any, condition: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images and labels as they are stored."""
+    """Images and labels, or conditions, as they are stored."""
     image = np.ascontiguousarray(image)
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[1:] != tuple(model.shape) or not len(image):
         wanted = ", ".join(map(str, model.shape))
@@ -178,6 +175,8 @@ def _checked(model: Any, image: Any, condition: Any) -> tuple[np.ndarray, np.nda
     conditions.check(getattr(model, "condition", None), condition, len(image), type(model).__name__, model.shape)
     if condition is None:
         return image, None
+    if conditions.tail(model.condition, model.shape):
+        return image, np.ascontiguousarray(condition, "<f4")
     label = np.asarray(condition)
     low, high = label.min(), label.max()
     kinds = ("|u1", "|i1", "<u2", "<i2", "<i4")
@@ -195,12 +194,12 @@ def _by_rows(progress: Progress, part: slice, height: int) -> Progress:
     return lambda rows: progress(part.start + (part.stop - part.start) * rows // height)
 
 
-def _filled(label: np.ndarray | None, part: slice, batch: int) -> np.ndarray | None:
-    """The labels of a batch, filled up with the first class."""
-    if label is None:
+def _filled(beside: np.ndarray | None, part: slice, batch: int) -> np.ndarray | None:
+    """The labels or conditions of a batch, filled up with the first class, or zeros."""
+    if beside is None:
         return None
-    full = np.zeros(batch, np.int32)
-    full[: part.stop - part.start] = label[part]
+    full = np.zeros((batch, *beside.shape[1:]), np.float32 if beside.dtype.kind == "f" else np.int32)
+    full[: part.stop - part.start] = beside[part]
     return full
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxgen import conditions
 from jaxgen.core import Variables
 from jaxgen.images import to_float
 from jaxgen.orders import to_raster
@@ -31,10 +32,10 @@ Pixel = Callable[[int, int, Callable[[np.ndarray], Any]], tuple[np.ndarray, Any,
 
 
 class Steps:
-    """A model's incremental step for `batch` images at once, with or without labels, on one device: what both run."""
+    """A model's incremental step for `batch` images at once, with conditions or without, on a device: what both run."""
 
-    def __init__(self, model: Any, variables: Variables, batch: int, labelled: bool = False):
-        self.model, self.batch, self.labelled, self.device = model, batch, labelled, jax.local_devices()[0]
+    def __init__(self, model: Any, variables: Variables, batch: int, conditional: bool = False):
+        self.model, self.batch, self.conditional, self.device = model, batch, conditional, jax.local_devices()[0]
         self.variables = jax.device_put(variables, self.device)
         self.height, self.width = to_raster(np.empty((1, *model.shape[:2])), model.order).shape[1:]
         self.start, self.open, self.pixel, self.close = _programs(model, batch, self.device.platform)
@@ -81,8 +82,15 @@ class Steps:
             found.update(np.asarray(pmf).tobytes())
             return values[r, j], state, kept
 
-        self.walk(self.model.example_condition(self.batch) if self.labelled else None, pixel, rows=rows)
+        self.walk(self._asked() if self.conditional else None, pixel, rows=rows)
         return found.hexdigest()
+
+    def _asked(self) -> Any:
+        """The condition of the question: labels in turn, or arbitrary vectors or maps."""
+        tail = conditions.tail(self.model.condition, self.model.shape)
+        if not tail:
+            return self.model.example_condition(self.batch)
+        return np.linspace(-1, 1, self.batch * math.prod(tail), dtype=np.float32).reshape(self.batch, *tail)
 
 
 @functools.lru_cache(maxsize=16)
