@@ -68,6 +68,13 @@ def test_samples_are_drawn_by_the_validation_images_or_by_a_file(home, kind, cap
     assert Path(found["output"]).name == "sample-seed0-other.png"
 
 
+def test_a_model_is_inspected(home, kind, capsys):
+    for of in ((home / kind,), (home / f"{kind}.py", "--data", home / f"{kind}.npz")):
+        found = answered(capsys, "inspect", *of, "--table-depth", 3)
+        assert found["step"]["flops"] > 0
+        assert any("condition" in name for name in found["modules"])
+
+
 def test_images_have_their_own_conditions(home, kind, capsys):
     """In every command that looks at them."""
     run = jaxgen.load(home / kind)

@@ -71,8 +71,9 @@ def compress(args: Sequence[str]) -> int:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     part.replace(path)
+    beside = f" ({figures['label_bytes']:,} of them what the model is conditioned on)" if figures["label_bytes"] else ""
     text = (
-        f"{path}: {len(image):,} images in {len(data):,} bytes, {figures['bits_per_dim']:.4g} bits/dim "
+        f"{path}: {len(image):,} images in {len(data):,} bytes{beside}, {figures['bits_per_dim']:.4g} bits/dim "
         f"({figures['model_bits_per_dim']:.4g} by the model); raw they are {figures['raw_bytes']:,} bytes"
     )
     say(options.json, {"output": str(path), "step": run.step, **figures}, text)

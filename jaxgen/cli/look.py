@@ -129,6 +129,7 @@ def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
 
     import jaxgen.models  # noqa: F401 (so that every model with a capability is known)
     from jaxgen import core
+    from jaxgen.conditions import tail
     from jaxgen.step import init_state
 
     model = made.model
@@ -136,6 +137,9 @@ def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
         "image": jax.ShapeDtypeStruct((made.batch, *model.shape), jnp.uint8),
         "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
     }
+    beside = tail(getattr(model, "condition", None), model.shape)
+    if beside:
+        batch["condition"] = jax.ShapeDtypeStruct((made.batch, *beside), jnp.float32)
     state = jax.eval_shape(lambda batch: init_state(made, batch), batch)
     params = jax.tree_util.tree_leaves_with_path(state.variables["params"])
     modules: dict[str, dict[str, int]] = {}
