@@ -186,6 +186,9 @@ class Sampler(Model):
 class Completer(Model):
     """Fills in the missing part of an image."""
 
+    exactly: ClassVar[str] = "drawn from the model's own distribution given those pixels"
+    """What a completion is where `completes_exactly`, in words."""
+
     @abc.abstractmethod
     def complete(
         self,

@@ -41,7 +41,8 @@ def test_an_update_that_is_not_finite_is_a_fault_of_its_own_step(tmp_path, on_na
     rate = optax.sgd(lambda count: jnp.where(count == 3, jnp.inf, 0.1))
     knobs = recipe(Table(), data, steps=6, evaluate_every=2, save_every=1, keep=1, optimizer=rate, on_nan=on_nan)
     if on_nan == "skip":  # the count of a step that is left out stays, and so does its rate
-        assert np.isfinite(fit(knobs, data).state.variables["params"]["table"]).all()
+        three, six = (fit(dataclasses.replace(knobs, steps=steps), data).state.variables for steps in (3, 6))
+        assert_close(six, three, 0)
         return
     with pytest.raises(Diverged, match="at step 3") as caught:
         fit(knobs, data, tmp_path)

@@ -17,12 +17,9 @@ from jaxgen.errors import UsageError
 SHARED = 840
 """A batch that any number of devices up to eight can share: what a run computes is filled up to a multiple of them."""
 
-EXACT = "exact", "drawn from the model's own distribution given those pixels"
-OF_SOME = ", by the members in whose orders they come first"
 APPROXIMATE = (
-    "approximate",
     "the given pixels are not the first ones of an order that the model draws in: a pixel drawn before a given one "
-    "takes no notice of it",
+    "takes no notice of it"
 )
 HALVES = ("top-half", "bottom-half", "left-half", "right-half")
 
@@ -171,8 +168,7 @@ def complete(args: Sequence[str]) -> int:
     with progress.counted(len(image) * each, "images") as told:
         drawn = run.complete(image.repeat(each, 0), given, options.seed, condition, options.temperature, told)
     exact = bool(run.model.completes_exactly(given))
-    verdict, why = EXACT if exact else APPROXIMATE
-    why += OF_SOME if exact and hasattr(run.model, "orders") else ""
+    verdict, why = ("exact", run.model.exactly) if exact else ("approximate", APPROXIMATE)
     grid = pages.gridded(pictures.side_by_side(image, given, drawn, run.model.levels), 256, each + 2)
     save_png(pages.captioned(grid, f"original | given | {each} completions, {verdict}"), path)
     figures = {"output": str(path), "step": run.step, "num": len(image), "given": float(given.mean()), "exact": exact}

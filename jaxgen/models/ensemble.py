@@ -42,6 +42,7 @@ class OrderEnsemble(Density, Sampler, Completer):
     orders: tuple[str, ...] = ORDERS
     shared: bool = False
 
+    exactly: ClassVar = f"{Completer.exactly}, by the members in whose orders they come first"
     lacks: ClassVar = {
         "Autoregressive": "it mixes orders, and what comes before a pixel is another thing in each",
         "Incremental": "it mixes orders, and a walk over pixels is in one",
