@@ -13,6 +13,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from jaxgen.errors import UsageError as UsageError
 
@@ -136,6 +137,10 @@ class Autoregressive(Density):
     @abc.abstractmethod
     def context(self) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """What each sub-pixel's logits (first three axes) can see (last three): the declared context, as numpy."""
+
+    def drawing_rank(self) -> Int[np.ndarray, "h w"]:
+        """When each pixel is drawn, 0 for the first: in raster order unless a model says otherwise."""
+        return np.arange(math.prod(self.shape[:2])).reshape(self.shape[:2])
 
     def log_pmf(
         self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], condition: Any = None

@@ -23,11 +23,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgen import conditions
-from jaxgen.core import Autoregressive, Incremental, Model, Variables, require
+from jaxgen.core import Autoregressive, Model, Variables, require
 from jaxgen.draws import check_temperature
 from jaxgen.errors import UsageError
 from jaxgen.images import to_float
-from jaxgen.orders import order_rank
 
 CHUNK = 100
 """Images that are drawn or scored at a time, unless told otherwise."""
@@ -148,7 +147,7 @@ def share_of(field: Float[np.ndarray, "h w"], share: float) -> int:
 
 def drawing_rank(model: Model) -> Int[np.ndarray, "h w"]:
     """When a model draws each pixel, 0 for the first. Raises `UsageError` where it draws in no one order of pixels."""
-    return order_rank(model.shape, require(model, Incremental, "show images growing").order)
+    return require(model, Autoregressive, "show images growing").drawing_rank()
 
 
 def growth(rank: Int[np.ndarray, "h w"], most: int = 100) -> Bool[np.ndarray, "frames h w"]:
@@ -195,8 +194,8 @@ def _options(model: Any, draw: Callable[..., Any], temperature: float) -> dict[s
     """The options of a draw: a temperature is passed on only where there is one to speak of."""
     if temperature == 1:
         return {}
-    require(model, Autoregressive, "draw at a temperature")
     if "temperature" not in inspect.signature(draw).parameters:
+        require(model, Autoregressive, "draw at a temperature")
         raise UsageError(
             f"{type(model).__name__} cannot draw at a temperature: its `{draw.__name__}` takes none. Leave it at 1."
         )

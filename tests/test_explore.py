@@ -16,7 +16,7 @@ from jaxgen.conditions import Classes, Map, Vector
 from jaxgen.draws import LEAST_TEMPERATURE
 from jaxgen.errors import UsageError
 from jaxgen.mesh import make_mesh
-from jaxgen.models import DCGAN, VAE, DiagonalBiLSTM, PixelCNN, RowLSTM
+from jaxgen.models import DCGAN, VAE, DiagonalBiLSTM, MultiScale, OrderEnsemble, PixelCNN, RowLSTM
 from jaxgen.orders import ORDERS, order_rank
 from jaxgen.trained import Trained
 
@@ -227,6 +227,22 @@ def test_frames_hold_the_first_pixels_of_the_order_and_end_with_all(order):
     assert all((rank[frame] < frame.sum()).all() for frame in few)
 
 
+def test_a_multi_scale_model_grows_its_small_image_first():
+    """Each pixel comes after all that it sees; the large model reads from the lower right corner leftwards."""
+    net = dict(shape=(3, 5, 1), levels=2, layers=1, features=4)
+    model = MultiScale(
+        shape=(3, 5, 1),
+        levels=2,
+        small=PixelCNN(order="down-right", **net),
+        large=RowLSTM(order="left-up", **net),
+        up=3,
+    )
+    rank = explore.drawing_rank(model)
+    np.testing.assert_array_equal(rank, [[0, 14, 2, 13, 4], [12, 11, 10, 9, 8], [1, 7, 3, 6, 5]])
+    context = model.context()[:, :, 0, :, :, 0]
+    assert (rank[:, :, None, None] > rank)[context].all()
+
+
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 GAN = DCGAN(shape=(8, 8, 1), levels=4, latent=3, features=4)
@@ -234,6 +250,7 @@ CODE = VAE(shape=(4, 4, 1), levels=3, latent=2, hidden=(4,))
 GRAY, LABELLED = MODELS["gray"], MODELS["classes"]
 LABELS, KEY = np.array([0, 3], np.int32), jax.random.key(0)
 OWN = Linear(shape=(4, 4, 1), levels=3)
+MIXED = OrderEnsemble(shape=(4, 5, 1), levels=2, model=GRAY, orders=("right-down",))
 VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2), Map(1)))
 
 
@@ -276,6 +293,8 @@ VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2
             for x in (np.zeros((1, 4, 5, 1)), np.full((1, 4, 5, 1), np.nan, np.float32))
         ),
         (GAN, lambda r: explore.drawing_rank(r.model), "DCGAN cannot show images growing"),
+        (MIXED, lambda r: explore.drawing_rank(r.model), "OrderEnsemble cannot show images growing: it mixes orders"),
+        (MIXED, lambda r: r.sample(2, temperature=0.0), "temperature must be a number above 0 .*, got 0"),
     ],
 )
 def test_what_cannot_be_done_is_said(model, call, message):

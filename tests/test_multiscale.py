@@ -27,8 +27,8 @@ def make(pair, shape, levels, scale=2, features=5, small=None, large=None, **opt
     return MultiScale(shape=shape, levels=levels, small=first, large=second, scale=scale, up=4, **options)
 
 
-def in_pieces(model, variables, images, piece=4096):
-    log_prob = jax.jit(functools.partial(model.log_prob, key=KEY))
+def in_pieces(model, variables, images, piece=4096, options=None):
+    log_prob = jax.jit(functools.partial(model.log_prob, key=KEY), compiler_options=options)
     return np.concatenate(
         [np.asarray(log_prob(variables, images[i : i + piece]), np.float64) for i in range(0, len(images), piece)]
     )

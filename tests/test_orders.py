@@ -199,6 +199,26 @@ def test_samples_follow_the_mixture(shared):
     check_frequencies(draws, probability.mean(axis=0), 2)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_temperature_is_that_of_each_draw_of_a_pixel(shared):
+    """Members are mixed as before; each of their conditionals is sharper."""
+    model, variables, _ = enumerated(shared)
+    images, found = all_images(model.shape, 2), []
+    for i, member in enumerate(model.members):
+        own = {"params": variables["params"]["shared" if shared else model.orders[i]]}
+        told = np.full(len(images), i, np.int32) if shared else None
+        log_pmf = jax.nn.log_softmax(2 * compiled(member, "log_pmf")(own, images, told))
+        found.append(np.exp(np.take_along_axis(log_pmf, images[..., None].astype(int), -1).sum(axis=(1, 2, 3, 4))))
+    draws = compiled(model, "sample", 2, 4)(variables, KEY, 40_000, None, 0.5)
+    check_frequencies(draws, np.mean(found, axis=0), 2)
+    last = np.array([[0, 0], [0, 1]], bool)  # comes first in the last member's order alone
+    image = np.ones((50, *model.shape), np.uint8)
+    keys = jax.random.split(jax.random.split(KEY)[1], len(model.orders))
+    drawn = jax.jit(lambda own, told: member.complete(own, keys[-1], image, last, told, 0.5))
+    wanted = drawn(own, None if told is None else told[:1].repeat(len(image)))
+    np.testing.assert_array_equal(model.complete(variables, KEY, image, last, None, 0.5), wanted)
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
@@ -218,7 +238,7 @@ def test_completion_is_the_conditional_of_the_members_that_it_fits(given, fit, s
     assert model.completes_exactly(given)
     start = np.broadcast_to(image, (20_000, *model.shape))
     if known:
-        draws = jax.jit(lambda variables: model.complete(variables, KEY, start, given))(variables)
+        draws = jax.jit(lambda variables, start: model.complete(variables, KEY, start, given))(variables, start)
     else:
         draws = compiled(model, "complete")(variables, KEY, start, given)
     check_frequencies(draws, conditional(probability[fit].mean(axis=0), model.shape, image, given), 2)

@@ -93,7 +93,7 @@ class Steps:
         return np.linspace(-1, 1, self.batch * math.prod(tail), dtype=np.float32).reshape(self.batch, *tail)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _programs(model: Any, batch: int, platform: str) -> tuple[Callable[..., Any], ...]:
     """To begin a batch, open a row, pass a pixel, close the row: `program(variables, condition, …)`, compiled. Models
     are hashable, so both sides get the very same."""

@@ -143,9 +143,10 @@ class OrderEnsemble(Density, Sampler, Completer):
         return jax.nn.logsumexp(self.log_probs(variables, image, key), axis=0) - math.log(len(self.orders))
 
     def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
+        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
     ) -> UInt8[Array, "num h w c"]:
-        """`num` images, each in an order of its own, drawn uniformly.
+        """`num` images, each in an order of its own, drawn uniformly. `temperature` divides the log-probabilities of
+        each draw of a pixel.
 
         With a network for each order, all of them draw `num` images, and one in K is kept; a shared one draws no more.
         """
@@ -153,10 +154,12 @@ class OrderEnsemble(Density, Sampler, Completer):
         for_orders, for_pixels = jax.random.split(key)
         label = jax.random.randint(for_orders, (num,), 0, len(self.orders))
         if self.shared:
-            turned = self._raster.sample(self._part(variables, 0), for_pixels, num, label)
+            turned = self._raster.sample(self._part(variables, 0), for_pixels, num, label, temperature)
             return _chosen([from_raster(turned, order) for order in self.orders], label)
         keys = jax.random.split(for_pixels, len(self.orders))
-        drawn = [m.sample(self._part(variables, i), keys[i], num) for i, m in enumerate(self.members)]
+        drawn = [
+            m.sample(self._part(variables, i), keys[i], num, None, temperature) for i, m in enumerate(self.members)
+        ]
         return _chosen(drawn, label)
 
     def complete(
@@ -166,20 +169,23 @@ class OrderEnsemble(Density, Sampler, Completer):
         image: UInt8[Array | np.ndarray, "b h w c"],
         given: Bool[Array | np.ndarray, "h w"],
         condition: Any = None,
+        temperature: float = 1.0,
     ) -> UInt8[Array, "b h w c"]:
         """Images equal to `image` where `given`, drawn elsewhere by members in whose orders what is given comes first.
 
         Such a draw is one from the conditional distribution of the mixture of those members: where there are several,
         one is drawn for each image, with probabilities in proportion to those that they give to what is given. Where
         there is none the first member completes, approximately. `given` decides which members run at all where its
-        values are known; inside a compiled program that takes it as an argument, all do.
+        values are known; inside a compiled program that takes it as an argument, all do. A `temperature` is that of
+        the pixels that are drawn, not of the choice of a member.
         """
         conditions.check(None, condition, len(image), type(self).__name__, self.shape)
         image, members = jnp.asarray(image), self._candidates(given)
         given, (for_orders, for_pixels) = jnp.asarray(given), jax.random.split(key)
         keys = jax.random.split(for_pixels, len(self.orders))
+        told = [self._told(i, len(image)) for i in range(len(self.orders))]
         drawn = [
-            self.members[i].complete(self._part(variables, i), keys[i], image, given, self._told(i, len(image)))
+            self.members[i].complete(self._part(variables, i), keys[i], image, given, told[i], temperature)
             for i in members
         ]
         if len(members) == 1:

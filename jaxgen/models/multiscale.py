@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from jaxgen import conditions
 from jaxgen.core import Autoregressive, Aux, Batch, Completer, Objective, Sampler, UsageError, Variables
@@ -162,6 +162,12 @@ class MultiScale(Autoregressive, Sampler, Completer):
         seen[every, every] = False
         seen[every, every, :, every, every] = self.coarse.context()
         return seen
+
+    def drawing_rank(self) -> Int[np.ndarray, "h w"]:
+        """When each pixel is drawn: the small image in its order, then the others in the large model's."""
+        rank, small = order_rank(self.shape, self.large.order) + math.prod(self.shape[:2]), self._is_small
+        rank[small] = self.coarse.drawing_rank().reshape(-1)
+        return np.argsort(np.argsort(rank, axis=None)).reshape(rank.shape)
 
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0

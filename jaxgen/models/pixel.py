@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from jaxgen import conditions
 from jaxgen.core import Aux, Batch, Completer, Incremental, Objective, Sampler, UsageError, Variables
@@ -25,7 +25,7 @@ from jaxgen.nn.cached import PixelWalker
 from jaxgen.nn.pixel import PixelNet
 from jaxgen.nn.recurrent import accumulator
 from jaxgen.nn.walk import Draw, Walker, draw_image
-from jaxgen.orders import check_order, from_raster, is_prefix, to_raster
+from jaxgen.orders import check_order, from_raster, is_prefix, order_rank, to_raster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,6 +188,10 @@ class PixelModel(Incremental, Sampler, Completer):
         place[turned.reshape(-1)] = np.arange(h * w)
         seen = self.seen((*turned.shape, c)).reshape(h * w, c, h * w, c)
         return seen[place][:, :, place].reshape(h, w, c, h, w, c)
+
+    def drawing_rank(self) -> Int[np.ndarray, "h w"]:
+        """When each pixel is drawn, in the model's order."""
+        return order_rank(self.shape, self.order)
 
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
