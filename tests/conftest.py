@@ -8,8 +8,6 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Where each operation was written is a twentieth of the time that a program takes to be traced and lowered.
-os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 # The tests compile much and compute little: LLVM need not optimise, the older emitters of XLA-CPU compile in half the
 # time of the newer ones, and a program in one part compiles faster than in many while pytest-xdist keeps all cores
 # busy. (A flag that a version does not know ends the process.)
