@@ -211,12 +211,24 @@ def test_a_temperature_is_that_of_each_draw_of_a_pixel(shared):
         found.append(np.exp(np.take_along_axis(log_pmf, images[..., None].astype(int), -1).sum(axis=(1, 2, 3, 4))))
     draws = compiled(model, "sample", 2, 4)(variables, KEY, 40_000, None, 0.5)
     check_frequencies(draws, np.mean(found, axis=0), 2)
-    last = np.array([[0, 0], [0, 1]], bool)  # comes first in the last member's order alone
-    image = np.ones((50, *model.shape), np.uint8)
-    keys = jax.random.split(jax.random.split(KEY)[1], len(model.orders))
-    drawn = jax.jit(lambda own, told: member.complete(own, keys[-1], image, last, told, 0.5))
-    wanted = drawn(own, None if told is None else told[:1].repeat(len(image)))
-    np.testing.assert_array_equal(model.complete(variables, KEY, image, last, None, 0.5), wanted)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_temperature_is_that_of_a_completion_too(shared):
+    """It is that of the one member in whose order the given pixel comes first, with the same key."""
+    model, variables, _ = enumerated(shared)
+    given, image = np.array([[0, 0], [0, 1]], bool), np.ones((50, *model.shape), np.uint8)
+    key = jax.random.split(jax.random.split(KEY)[1], len(model.orders))[-1]
+    own = {"params": variables["params"]["shared" if shared else "up-left"]}
+    told = np.full(len(image), len(model.orders) - 1, np.int32) if shared else None
+
+    def complete(model, variables, key, told, temperature):
+        routine = jax.jit(lambda *rest: model.complete(*rest, temperature))
+        return np.asarray(routine(variables, key, image, given, told))
+
+    found = complete(model, variables, KEY, None, 0.5)
+    np.testing.assert_array_equal(found, complete(model.members[-1], own, key, told, 0.5))
+    assert (found != complete(model.members[-1], own, key, told, 1.0)).any()
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -183,9 +183,9 @@ class OrderEnsemble(Density, Sampler, Completer):
         image, members = jnp.asarray(image), self._candidates(given)
         given, (for_orders, for_pixels) = jnp.asarray(given), jax.random.split(key)
         keys = jax.random.split(for_pixels, len(self.orders))
-        told = [self._told(i, len(image)) for i in range(len(self.orders))]
+        num = len(image)
         drawn = [
-            self.members[i].complete(self._part(variables, i), keys[i], image, given, told[i], temperature)
+            self.members[i].complete(self._part(variables, i), keys[i], image, given, self._told(i, num), temperature)
             for i in members
         ]
         if len(members) == 1:
