@@ -21,6 +21,7 @@ def recipe(
     data: str = "binarized_mnist",  # as `jaxgen data prepare` leaves it, or any other source or path
     layers: int = 4,
     features: int = 32,
+    order: str = "right-down",  # a line's direction, and that from line to line: any of the eight
     batch: int = 16,
     steps: int = 32_000,
     lr: float = 7e-3,  # of the matrices
@@ -38,7 +39,7 @@ def recipe(
 
     return Recipe(
         data=source(data),
-        model=DiagonalBiLSTM(shape=(28, 28, 1), levels=2, layers=layers, features=features),
+        model=DiagonalBiLSTM(shape=(28, 28, 1), levels=2, layers=layers, features=features, order=order),
         optimizer=muon(schedule(lr), schedule(lr_rest), momentum, weight_decay),
         batch=batch,
         steps=steps,

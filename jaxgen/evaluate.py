@@ -1,17 +1,16 @@
 """Scoring a whole split: nats and bits per dimension, and the baselines that they are compared with.
 
-The last batch is padded to the size of the others and its padding masked, so that one program serves the split and
+The last batch is padded to the size of the others and its padding dropped, so that one program serves the split and
 every image counts once. Batches are sharded over the mesh.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
@@ -38,9 +37,37 @@ def evaluate(
     batch: int = 100,
     key: Any = None,
 ) -> dict[str, Any]:
-    """The mean negative log-likelihood of every image of a split, under `transform` with train=False.
+    """The mean negative log-likelihood of every image of a split: of its `log_probs`, which see.
 
     Returns "nats" per image, "bits_per_dim", "count" of images, and "bound": True where the model gives a bound.
+    """
+    found = log_probs(model, variables, split, transform=transform, mesh=mesh, batch=batch, key=key)
+    return figures(found, model.shape, bound=not model.exact)
+
+
+def figures(log_prob: np.ndarray, shape: tuple[int, int, int], bound: bool) -> dict[str, Any]:
+    """What `evaluate` returns, from the log-likelihood of each image in nats."""
+    nats = -float(log_prob.mean())
+    return {"nats": nats, "bits_per_dim": float(bits_per_dim(nats, shape)), "count": len(log_prob), "bound": bound}
+
+
+def mixture(log_probs: Sequence[np.ndarray]) -> np.ndarray:
+    """float64[images]: log p = lse_k log p_k − log K, the models having equal weights. Of bounds it is a bound."""
+    return np.logaddexp.reduce(np.stack(log_probs), axis=0) - np.log(len(log_probs))
+
+
+def log_probs(
+    model: Density,
+    variables: Variables,
+    split: Any,
+    *,
+    transform: Transform | None = None,
+    mesh: Mesh | None = None,
+    batch: int = 100,
+    key: Any = None,
+) -> np.ndarray:
+    """float64[images]: the log-likelihood in nats of each image of a split, under `transform` with train=False.
+
     `batch` is rounded up to a multiple of the devices. Bounds and transforms that draw use a key per batch, made
     from `key` (default `jax.random.key(0)`): the draws depend on `batch`, not on the devices.
 
@@ -57,19 +84,13 @@ def evaluate(
     program = _program(model, transform, mesh)
     if jax.process_count() == 1:  # in many, what training gives is already global
         variables, key = jax.device_put((variables, key), replicated(mesh))
-    sums: list[Any] = []
-    for number, (data, valid) in enumerate(padded_batches(split, batch)):
-        placed, mask = place((data, valid), sharded(mesh))
-        sums.append(program(variables, placed, mask, key, np.int32(number)))
+    found: list[Any] = []
+    for number, (data, _) in enumerate(padded_batches(split, batch)):
+        placed = place(data, sharded(mesh))
+        found.append(program(variables, placed, key, np.int32(number)))
         if on_cpu(mesh):
-            sums[-1] = np.asarray(sums[-1])  # one program in flight: queued all-reduces starve each other there
-    nats = -float(np.sum(np.asarray(sums, np.float64))) / len(split)
-    return {
-        "nats": nats,
-        "bits_per_dim": float(bits_per_dim(nats, model.shape)),
-        "count": len(split),
-        "bound": not model.exact,
-    }
+            found[-1] = np.asarray(found[-1])  # one program in flight: queued exchanges starve each other there
+    return np.concatenate([np.asarray(row, np.float64) for row in found])[: len(split)]
 
 
 def padded_batches(split: Any, batch: int) -> Any:
@@ -180,16 +201,15 @@ def _log_prob(model: Density, variables: Variables, batch: Batch, key: Any, mesh
 
 @functools.lru_cache(maxsize=16)
 def _program(model: Density, transform: Transform | None, mesh: Mesh) -> Callable[..., Any]:
-    """The compiled sum of log-probabilities of one batch; models and transforms are hashable, so it is kept."""
+    """The compiled log-probabilities of one batch; models and transforms are hashable, so it is kept."""
 
-    def total(variables: Variables, data: Batch, valid: Any, key: Any, number: Any) -> Any:
+    def score(variables: Variables, data: Batch, key: Any, number: Any) -> Any:
         drawn = jax.random.fold_in(key, number)
         for_transform, for_model = jax.random.split(drawn)
         if transform is not None:
             data = transform(data, for_transform, False)
-        log_prob = _log_prob(model, variables, data, for_model, mesh)
-        return jnp.where(valid, log_prob, 0.0).sum()
+        return _log_prob(model, variables, data, for_model, mesh)
 
-    everywhere, shared = replicated(mesh), sharded(mesh)
-    shardings = (None, shared, shared, everywhere, everywhere)
-    return jax.jit(total, in_shardings=shardings, out_shardings=everywhere)
+    everywhere = replicated(mesh)
+    shardings = (None, sharded(mesh), everywhere, everywhere)
+    return jax.jit(score, in_shardings=shardings, out_shardings=everywhere)

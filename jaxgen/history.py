@@ -199,7 +199,7 @@ def read(folder: Path) -> History:
             raise Unreadable(folder, f"metrics.jsonl: {error.strerror}") from error
         if nothing:
             raise Unreadable(folder, "metrics.jsonl holds no records")
-    return History(folder, about, kept, _checkpoints(folder), result, is_claimed(folder), _written(folder))
+    return History(folder, about, kept, saved_steps(folder), result, is_claimed(folder), _written(folder))
 
 
 def is_claimed(folder: Path) -> bool:
@@ -272,7 +272,7 @@ def _check(folder: Path, name: str) -> None:
         raise Unreadable(folder, f"{name} is larger than {LARGEST >> 20} MiB")
 
 
-def _checkpoints(folder: Path) -> tuple[int, ...]:
+def saved_steps(folder: Path) -> tuple[int, ...]:
     """The steps of the whole checkpoints, which are folders named by them."""
     try:
         with os.scandir(folder / "checkpoints") as found:

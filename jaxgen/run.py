@@ -27,16 +27,18 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jaxgen.models  # noqa: F401 (so that messages can name every model that has a capability)
 from jaxgen import core, local, recipe
 from jaxgen.checkpoint import Checkpoints
 from jaxgen.data import source
 from jaxgen.errors import UsageError
-from jaxgen.evaluate import evaluate
+from jaxgen.evaluate import figures, log_probs
 from jaxgen.history import FORMAT
 from jaxgen.mesh import make_mesh, replicated
 from jaxgen.report import write_json
+from jaxgen.step import mismatch
 from jaxgen.train import BEST
 from jaxgen.trained import Trained
 
@@ -82,6 +84,13 @@ class Run(Trained):
 
     def evaluate(self, split: str = "test", dataset: Any = None, batch: int = 100) -> dict[str, Any]:
         """ "nats", "bits_per_dim", "count" and "bound" of a whole split of the run's data, or of another data set."""
+        return figures(self.log_probs(split, dataset, batch), self.model.shape, bound=not self.model.exact)
+
+    def log_probs(self, split: str = "test", dataset: Any = None, batch: int = 100) -> np.ndarray:
+        """float64[images]: nats of each image of a whole split, as the run's recipe sees them; what `evaluate` means.
+
+        `jaxgen.evaluate.mixture` makes of several runs' those of their mixture.
+        """
         core.require(self.model, core.Density, "be evaluated by likelihood")
         dataset = self.dataset if dataset is None else dataset
         if split not in ("train", "valid", "test") or getattr(dataset, split) is None:
@@ -89,7 +98,7 @@ class Run(Trained):
             raise UsageError(f"{dataset.name} has no split {split!r}; it has {there}.")
         self.check(dataset.shape, dataset.levels, dataset.name)
         options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch}
-        return evaluate(self.model, self.variables, getattr(dataset, split), **options)
+        return log_probs(self.model, self.variables, getattr(dataset, split), **options)
 
     def check(self, shape: tuple[int, ...], levels: int, name: str) -> None:
         """Raises `UsageError` unless images of this shape and these levels are the model's kind."""
@@ -130,17 +139,12 @@ def _check_variables(made: Any, variables: core.Variables, name: str) -> None:
         "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
     }
     wanted = jax.eval_shape(lambda batch: made.model.init(jax.random.key(0), batch), batch)
-    want, have = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (wanted, variables))
-    )
-    for leaf in [*want, *have]:
-        shapes = [str(list(side[leaf].shape)) if leaf in side else "absent" for side in (have, want)]
-        if shapes[0] != shapes[1]:
-            raise UsageError(
-                f"{name} was not written by its recipe's {type(made.model).__name__}: '{leaf}' is {shapes[0]} there "
-                f"and {shapes[1]} in the model. Load the run with the recipe that trained it."
-            )
+    found = mismatch(wanted, variables)
+    if found:
+        raise UsageError(
+            f"{name} was not written by its recipe's {type(made.model).__name__}: {found}. "
+            "Load the run with the recipe that trained it."
+        )
 
 
 def is_run(folder: str | Path) -> bool:

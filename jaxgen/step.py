@@ -94,15 +94,19 @@ def named(key: Any, name: str) -> Any:
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
 
-def init_state(recipe: Recipe, batch: Batch, transform: Transform | None = None) -> TrainState:
+def init_state(
+    recipe: Recipe, batch: Batch, transform: Transform | None = None, start: Variables | None = None
+) -> TrainState:
     """The state before the first step; `batch` is the training batch that the model's init sees, untransformed.
+
+    With `start` the model has those variables at first, not fresh ones; all else is the same.
 
     Raises `UsageError` if an objective trains parameters that the model does not have.
     """
     root = jax.random.key(recipe.seed)
     if transform is not None:
         batch = transform(batch, named(root, "init/transform"), True)
-    variables = recipe.model.init(named(root, "init"), batch)
+    variables = recipe.model.init(named(root, "init"), batch) if start is None else start
     params = variables["params"]
     objectives = recipe.model.objectives()
     for objective in objectives:
@@ -119,6 +123,20 @@ def init_state(recipe: Recipe, batch: Batch, transform: Transform | None = None)
         ema=jax.tree.map(jnp.copy, params) if recipe.ema else None,
         fault=jnp.full((len(objectives),), -1, jnp.int32),
     )
+
+
+def mismatch(want: Variables, have: Variables) -> str | None:
+    """The first leaf of two trees that is absent from one or has another shape there, as "'leaf' is … there and … in
+    the model", or None where they agree."""
+    wanted, had = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (want, have))
+    )
+    for leaf in [*wanted, *had]:
+        there, here = (str(list(side[leaf].shape)) if leaf in side else "absent" for side in (had, wanted))
+        if there != here:
+            return f"'{leaf}' is {there} there and {here} in the model"
+    return None
 
 
 def placement(recipe: Recipe, mesh: Mesh, state: Any) -> Any:

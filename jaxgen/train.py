@@ -25,7 +25,7 @@ from jaxgen.data.feed import Resident, Streamed, make_feed
 from jaxgen.dispatch import Programs
 from jaxgen.evaluate import check_split, evaluate, example_condition, split_arrays
 from jaxgen.mesh import check_batch, make_mesh, replicated, sharded, whole
-from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, named
+from jaxgen.step import Recipe, TrainState, averaged, init_state, make_step, mismatch, named
 
 __all__ = [
     "BEST",
@@ -112,19 +112,21 @@ def fit(
     stop: Callable[[], bool] = never,
     resume: bool = True,
     budget: int | None = None,
+    start: Variables | None = None,
 ) -> Outcome:
     """Train a recipe's model on a data set, from where the checkpoints in `folder` left off.
 
     A `Density` is judged by bits/dim on the validation split (with averaged parameters, where kept), which decides
     the best checkpoint and early stopping; its test split is read once, at the end, with the best parameters.
     `folder` None keeps nothing on disk. `stop` is asked after each dispatch: a true answer saves and returns.
-    `budget` is how many bytes of training data may lie on each device (default: a quarter of its memory).
+    `budget` is how many bytes of training data may lie on each device (default: a quarter of its memory). A fresh run
+    begins with the variables `start`, those of another run of the same model, say, or with the model's own.
 
     Raises `UsageError` for what a user can mend, before anything is compiled or written, and for a disk that fails;
     `Diverged` for a loss, gradient or update that is not finite, leaving the last good checkpoint.
     """
     mesh = make_mesh() if mesh is None else mesh
-    check(recipe, dataset, mesh)
+    check(recipe, dataset, mesh, start)
     with contextlib.ExitStack() as stack:
         checkpoints = None
         if folder is not None:
@@ -142,11 +144,12 @@ def fit(
             budget=budget,
         )
         stack.callback(feed.close)
-        return _Fit(recipe, dataset, mesh, feed, checkpoints, reporter or Reporter(), stop).run()
+        return _Fit(recipe, dataset, mesh, feed, checkpoints, reporter or Reporter(), stop, start).run()
 
 
-def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
-    """Raises `UsageError` for a recipe that cannot be trained on this data set and mesh, naming the knob."""
+def check(recipe: Recipe, dataset: Dataset, mesh: Mesh, start: Variables | None = None) -> None:
+    """Raises `UsageError` for a recipe that cannot be trained on this data set and mesh, naming the knob, or not from
+    these variables."""
     model = recipe.model
     if tuple(dataset.shape) != tuple(model.shape) or dataset.levels != model.levels:
         raise UsageError(
@@ -190,6 +193,16 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> None:
             f"batch {recipe.batch} is larger than the {len(dataset.train)} training images: "
             f"use batch {len(dataset.train)} or less, or replacement=True."
         )
+    if start is not None:
+        fresh = jax.eval_shape(
+            lambda batch: init_state(recipe, batch, dataset.transform), example(dataset, recipe.batch)
+        )
+        found = mismatch(fresh.variables, start)
+        if found:
+            raise UsageError(
+                f"what the run shall start from does not fit its {type(model).__name__}: {found}. Start from a run of "
+                "a model with the same settings."
+            )
 
 
 class _Fit:
@@ -204,12 +217,13 @@ class _Fit:
         checkpoints: Checkpoints | None,
         reporter: Reporter,
         stop: Callable[[], bool],
+        start: Variables | None,
     ):
         self.recipe, self.dataset, self.mesh, self.feed = recipe, dataset, mesh, feed
-        self.checkpoints, self.reporter, self.stop = checkpoints, reporter, stop
+        self.checkpoints, self.reporter, self.stop, self.start = checkpoints, reporter, stop, start
         self.first = example(dataset, recipe.batch)
-        self.make = jax.jit(lambda batch: init_state(recipe, batch, dataset.transform))
-        self.shapes = jax.eval_shape(self.make, self.first)
+        self.make = jax.jit(lambda batch, start: init_state(recipe, batch, dataset.transform, start))
+        self.shapes = jax.eval_shape(self.make, self.first, None)
         self.programs = Programs(recipe, dataset, mesh, feed, self.shapes)
         self.skipped = [0] * len(recipe.model.objectives())
         self.root = jax.random.key(recipe.seed)
@@ -255,7 +269,8 @@ class _Fit:
         """A fresh state or the last one saved, and its step."""
         saved = self.checkpoints
         if saved is None or saved.latest is None:
-            return jax.jit(self.make, out_shardings=self.programs.where)(self.first), 0
+            make = jax.jit(self.make, out_shardings=self.programs.where)
+            return make(self.first, self.start), 0
         state = self._restored(saved, saved.latest)
         scores = saved.scores
         if saved.best is not None:

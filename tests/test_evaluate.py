@@ -13,9 +13,9 @@ from pixel_checks import compiled, random_variables
 from jaxgen.conditions import UNLABELLED, Classes
 from jaxgen.core import UsageError
 from jaxgen.data.base import Split
-from jaxgen.evaluate import baselines, evaluate
+from jaxgen.evaluate import baselines, evaluate, figures, log_probs, mixture
 from jaxgen.mesh import make_mesh
-from jaxgen.models import PixelCNN
+from jaxgen.models import OrderEnsemble, PixelCNN
 
 KEY = jax.random.key(0)
 
@@ -47,6 +47,24 @@ def test_the_whole_split_counts_once(variables, batch, devices):
     assert found["nats"] == pytest.approx(nats, rel=1e-6)
     assert found["bits_per_dim"] == pytest.approx(nats / np.log(2) / 16, rel=1e-6)
     assert found["bound"] is False
+
+
+def test_a_mixture_is_the_mean_of_probabilities():
+    """Of two runs, that of the ensemble that has both as members; of one, its own."""
+    orders, whole = ("right-down", "up-left"), dict(shape=(4, 4, 1), levels=3)
+    net = PixelCNN(layers=1, features=4, head=4, **whole)
+    model = OrderEnsemble(model=net, orders=orders, **whole)
+    variables, image = random_variables(model), np.random.default_rng(0).integers(0, 3, (5, 4, 4, 1)).astype(np.uint8)
+    split = Split(image, None)
+    scores = [
+        log_probs(member, {"params": variables["params"][order]}, split, batch=2)
+        for member, order in zip(model.members, orders)
+    ]
+    assert np.ptp(scores, axis=0).max() > 0.1, "members that agree show nothing"
+    np.testing.assert_allclose(np.exp(mixture(scores)), np.exp(scores).mean(axis=0), rtol=1e-12)
+    found = figures(mixture(scores), model.shape, bound=False)
+    assert found == pytest.approx(evaluate(model, variables, split), rel=1e-5)
+    np.testing.assert_allclose(mixture(scores[:1]), scores[0], rtol=1e-12)
 
 
 def test_images_without_labels_are_scored_where_labels_were_dropped_in_training():

@@ -59,6 +59,34 @@ def test_the_mesh_equals_one_device(model):
     assert not np.allclose(jax.tree.leaves(moved)[0], jax.tree.leaves(one.state.variables["params"])[0], atol=1e-3)
 
 
+@pytest.mark.parametrize("mesh", [ONE, EIGHT], ids=["one device", "eight"])
+def test_a_run_can_begin_with_given_variables(mesh, tmp_path):
+    """With those that it would have begun with anyway it is the same run, bit for bit; with others they are its
+    parameters, its averages and its statistics. Once it has a checkpoint of its own it goes on from there."""
+    data = dataset(transform=jitter)
+    knobs = recipe(Noisy(), data, ema=0.9, clip=1.0, steps=4, optimizer=optax.adam(1e-2))
+    own = jax.jit(lambda batch: init_state(knobs, batch, jitter))({"image": data.train.image[:16]}).variables
+    at_once = fit(knobs, data, mesh=mesh)
+    assert_equal(fit(knobs, data, tmp_path, mesh=mesh, start=own).state, at_once.state)
+    given = at_once.state.variables
+    still = fit(dataclasses.replace(knobs, optimizer=optax.sgd(0.0)), data, mesh=mesh, start=given).state
+    assert_equal(still.variables["params"], given["params"])
+    assert_close(still.ema, given["params"])
+    moved = still.variables["batch_stats"]["mean"] - given["batch_stats"]["mean"]
+    assert 0 < np.abs(moved).max() < np.abs(given["batch_stats"]["mean"]).max()
+    longer = dataclasses.replace(knobs, steps=8)
+    assert_equal(fit(longer, data, tmp_path, mesh=mesh, start=given).state, fit(longer, data, mesh=mesh).state)
+
+
+def test_another_models_variables_are_refused():
+    data = dataset()
+    knobs = recipe(Noisy(), data)
+    with pytest.raises(UsageError, match=r"does not fit its Noisy: 'batch_stats/mean' is \[4\] there and \[8\]"):
+        fit(knobs, data, mesh=ONE, start=Noisy(width=4).init(jax.random.key(0), {}))
+    with pytest.raises(UsageError, match="'batch_stats/mean' is absent there"):
+        fit(knobs, data, mesh=ONE, start=Table().init(jax.random.key(0), {}))
+
+
 def test_pmap_equals_one_device_without_draws():
     data = dataset()
     assert_close(

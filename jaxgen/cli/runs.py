@@ -25,6 +25,7 @@ HALVES = ("top-half", "bottom-half", "left-half", "right-half")
 
 
 Label = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the images' own labels)")]
+Step = Annotated[str, tyro.conf.arg(metavar="best|last|N")]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,7 +34,7 @@ class OfRun:
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
-    step: Annotated[str, tyro.conf.arg(metavar="best|last|N")] = "best"
+    step: Step = "best"
     """Checkpoint: best on validation data, last, or a step."""
     json: flags.Json = False
 
@@ -61,15 +62,20 @@ class Sample(OfRun):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Evaluate(OfRun):
-    """Score a whole split: nats per image and bits per dimension."""
+class Evaluate:
+    """Score a whole split: nats per image and bits per dimension. Of several runs, each and the mixture of all."""
 
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")] = ()
+    """Folders of the runs; they share the first one's data."""
+    step: Step = "best"
+    """Checkpoint: best on validation data, last, or a step."""
     split: Literal["test", "valid", "train"] = "test"
     """Which images."""
     data: flags.text("DATA", "the run's") = ""  # type: ignore[valid-type]
     """Another data set than the run's, as `jaxgen data list` names them."""
     batch: int = 100
     """Images at a time."""
+    json: flags.Json = False
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -135,17 +141,33 @@ def evaluate(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Evaluate, args, "jaxgen evaluate")
     at_least_one(batch=options.batch)
-    run = open_run(options, options.batch)
-    dataset = run.other_data(options.data) if options.data else None
-    found = run.evaluate(options.split, dataset, options.batch)
-    name = (dataset or run.dataset).name
-    bound = " (an upper bound)" if found["bound"] else ""
-    text = (
-        f"{found['bits_per_dim']:.4g} bits/dim, {found['nats']:.5g} nats per image{bound}: "
-        f"{found['count']:,} {options.split} images of {name}, step {run.step:,}"
-    )
-    say(options.json, {**found, "split": options.split, "data": name, "step": run.step}, text)
+    if not options.runs:
+        raise UsageError("`jaxgen evaluate` wants RUN; `jaxgen evaluate --help` shows its flags.")
+    runs = open_runs(options.runs, options.step, options.batch)
+    from jaxgen.evaluate import figures, mixture
+
+    dataset = runs[0].other_data(options.data) if options.data else runs[0].dataset
+    scores = [run.log_probs(options.split, dataset, options.batch) for run in runs]
+    shape, bounds = runs[0].model.shape, [not run.model.exact for run in runs]
+    found = [figures(score, shape, bound) for score, bound in zip(scores, bounds)]
+    rows = [(_said(figure), f"step {run.step:,}") for run, figure in zip(runs, found)]
+    about: dict[str, Any] = {"split": options.split, "data": dataset.name}
+    images = f"{found[0]['count']:,} {options.split} images of {dataset.name}"
+    if len(runs) == 1:
+        say(options.json, {**found[0], **about, "step": runs[0].step}, f"{rows[0][0]}: {images}, {rows[0][1]}")
+        return 0
+    mixed = figures(mixture(scores), shape, any(bounds))
+    about["runs"] = [{"run": name, "step": run.step, **f} for name, run, f in zip(options.runs, runs, found)]
+    width = max(map(len, options.runs))
+    lines = [f"{name:<{width}}  {figure}, {step}" for name, (figure, step) in zip(options.runs, rows)]
+    lines.append(f"{'mixture':<{width}}  {_said(mixed)}: {images}")
+    say(options.json, {**mixed, **about}, "\n".join(lines))
     return 0
+
+
+def _said(figures: Mapping[str, Any]) -> str:
+    bound = " (an upper bound)" if figures["bound"] else ""
+    return f"{figures['bits_per_dim']:.4g} bits/dim, {figures['nats']:.5g} nats per image{bound}"
 
 
 def complete(args: Sequence[str]) -> int:
@@ -178,16 +200,21 @@ def complete(args: Sequence[str]) -> int:
 
 def open_run(options: Any, batch: int = SHARED) -> Any:
     """The run, after its folder was looked at and the CPU prepared for that many images at a time."""
-    step: Any = options.step
+    return open_runs([options.run], options.step, batch)[0]
+
+
+def open_runs(folders: Sequence[str], step: Any, batch: int) -> list[Any]:
+    """The runs at that checkpoint, after all folders were looked at and the CPU was prepared."""
     if step not in ("best", "last"):
         if not step.isdigit():
             raise UsageError(f"--step wants best, last or a number, got {step!r}.")
         step = int(step)
     from jaxgen import mesh, run
 
-    run.read(options.run)
+    for folder in folders:
+        run.read(folder)
     mesh.prepare_cpu(batch)
-    return run.load(options.run, step)
+    return [run.load(folder, step) for folder in folders]
 
 
 def output(options: Any, default: str, suffixes: tuple[str, ...]) -> Path:

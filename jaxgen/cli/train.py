@@ -20,6 +20,7 @@ import tyro
 from jaxgen import __version__
 from jaxgen.cli import flags
 from jaxgen.cli.runs import at_least_one
+from jaxgen.errors import UsageError
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,6 +34,8 @@ class Train:
     """Folder of the run."""
     fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Start over; a run that lies in the folder is moved aside."""
+    start: flags.text("RUN", "the model's own first parameters") = ""  # type: ignore[valid-type]
+    """Begin with the parameters of another run, the best and averaged ones, of a model with the same settings."""
     profile: Annotated[int | None, tyro.conf.arg(metavar="STEPS", help_behavior_hint="(default: none)")] = None
     """Trace so many steps, once compiled, into the run's profile/, for TensorBoard and Perfetto."""
     json: flags.Json = False
@@ -60,6 +63,7 @@ def train(args: Sequence[str]) -> int:
 
     folder = Path(options.run) if options.run else run.default_folder(file, settings)
     run.check_folder(folder, file, settings, options.fresh)
+    _check_start(folder, options)
     done = None if options.fresh else _result(folder)
     if done is not None:
         sys.stderr.write(f"{folder} is complete; --fresh starts over.\n")
@@ -73,29 +77,57 @@ def train(args: Sequence[str]) -> int:
         processes.join(where, options.num_processes, options.process_id, heartbeat=options.heartbeat)
     dataset = processes.together(made.data.load)
     devices = mesh.make_mesh()
-    check(made, dataset, devices)
+    start = processes.together(lambda: _start(folder, options))
+    variables = None if start is None else start.variables
+    check(made, dataset, devices, variables)
     about = _about(made, dataset, devices, ["train", *args])
+    if start is not None:
+        about["start"] = {"run": options.start, "step": start.step}
     processes.together(lambda: run.open_folder(folder, file, settings, about, options.fresh), everywhere=False)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         processes.together(lambda: stack.enter_context(run.claimed(folder)), everywhere=False)
         stop = stack.enter_context(_Interrupts())
         if not processes.first():
-            outcome = fit(made, dataset, folder, mesh=devices, reporter=Reporter(), stop=stop)
+            outcome = fit(made, dataset, folder, mesh=devices, reporter=Reporter(), stop=stop, start=variables)
             return (stop.code or 128 + signal.SIGTERM) if outcome.stopped else 0
         _introduce(folder, about)
         with Report(folder, batch=made.batch, shape=made.model.shape, levels=made.model.levels) as report:
             with profiled(report, folder / "profile", options.profile) as reporter:
-                outcome = fit(made, dataset, folder, mesh=devices, reporter=reporter, stop=stop)
+                outcome = fit(made, dataset, folder, mesh=devices, reporter=reporter, stop=stop, start=variables)
             grid = report.grid_of(outcome.step if outcome.best_step is None else outcome.best_step)
         if outcome.stopped:
             sys.stderr.write(f"stopped and saved at step {outcome.step:,} in {folder}; the same command resumes.\n")
             return stop.code or 128 + signal.SIGTERM
-        expected = file.expected if settings == file.defaults else {}
+        expected = file.expected if settings == file.defaults and not options.start else {}
         result = _conclude(made, dataset, outcome, grid, expected, time.perf_counter() - began)
         run.write_json(folder / "result.json", result)
     _tell(result, folder, options.json)
     return 0
+
+
+def _check_start(folder: Path, options: Train) -> None:
+    """Raises `UsageError` where the folder holds a run that was started from another."""
+    from jaxgen import run
+
+    if options.fresh or not run.is_run(folder):
+        return
+    then = run.read(folder).about.get("start", {}).get("run", "")
+    if then != options.start:
+        before, now = (f"with --start {name}" if name else "without --start" for name in (then, options.start))
+        raise UsageError(
+            f"{folder} was started {before}, and is now to go on {now}: give the same command to resume it, another "
+            "--run folder, or --fresh to move it aside."
+        )
+
+
+def _start(folder: Path, options: Train) -> Any:
+    """The run that this one begins with, or None: one that goes on from a checkpoint of its own needs it no more."""
+    from jaxgen import history, run
+
+    if not options.start or (not options.fresh and history.saved_steps(folder)):
+        return None
+    return run.load(options.start)
 
 
 def _speak_apart() -> None:
