@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxgen.cli import main
 from jaxgen.recipe import find
 from jaxgen.run import claimed, open_folder
 
@@ -94,10 +95,12 @@ def test_a_run_moves_between_layouts(tmp_path, alone):
         assert_close(*state)
 
 
+NET = ("--layers", 1, "--features", 8, "--batch", 16, "--samples", 4)
+
+
 def command(folder, number, port, *knobs):
-    net = ["--layers", 1, "--features", 8, "--batch", 16, "--samples", 4]
     place = ["--coordinator", f"localhost:{port}", "--num-processes", 2, "--process-id", number]
-    return start("-m", "jaxgen", "train", "digits", "--run", folder, *net, *place, "--heartbeat", HEARTBEAT, *knobs)
+    return start("-m", "jaxgen", "train", "digits", "--run", folder, *NET, *place, "--heartbeat", HEARTBEAT, *knobs)
 
 
 def pair(folder, *knobs):
@@ -116,13 +119,16 @@ def reached(folder, step, deadline=120):
 
 
 def test_the_command_line_joins_them_and_one_of_them_speaks(tmp_path):
-    both = pair(tmp_path / "both", "--json", *SHORT)
+    base = ["train", "digits", "--run", tmp_path / "base", *NET, "--steps", 1]
+    assert main([str(word) for word in base]) == 0
+    both = pair(tmp_path / "both", "--json", "--start", tmp_path / "base", *SHORT)
     codes, said = finish(*both)
     assert codes == [0, 0], said
     result = json.loads(said[0][0])
     assert said[1][0] == ""
     assert "in 2 processes" in said[0][1]
-    assert json.loads((tmp_path / "both" / "run.json").read_text())["processes"] == 2
+    record = json.loads((tmp_path / "both" / "run.json").read_text())
+    assert (record["processes"], record["start"]["step"]) == (2, 1)
     records = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["split"]) for r in records if r["split"] != "train"] == [
         (20, "valid"), (40, "valid"), (40, "test")
