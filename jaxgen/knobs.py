@@ -23,7 +23,7 @@ from jaxgen.errors import UsageError
 RESERVED = (
     "recipe", "run", "fresh", "json", "debug", "help", "profile",
     "distributed", "coordinator", "num_processes", "process_id", "heartbeat",
-    "table_depth", "output",
+    "table_depth", "output", "start",
 )  # fmt: skip
 """Names that the commands use themselves, which no knob can have."""
 
