@@ -158,7 +158,7 @@ def evaluate(args: Sequence[str]) -> int:
         return 0
     mixed = figures(mixture(scores), shape, any(bounds))
     about["runs"] = [{"run": name, "step": run.step, **f} for name, run, f in zip(options.runs, runs, found)]
-    width = max(map(len, options.runs))
+    width = max(map(len, (*options.runs, "mixture")))
     lines = [f"{name:<{width}}  {figure}, {step}" for name, (figure, step) in zip(options.runs, rows)]
     lines.append(f"{'mixture':<{width}}  {_said(mixed)}: {images}")
     say(options.json, {**mixed, **about}, "\n".join(lines))
