@@ -27,22 +27,12 @@ BLOCK = 2**20
 """Sub-pixels that are counted at a time: 8 MB of indices."""
 
 
-def evaluate(
-    model: Density,
-    variables: Variables,
-    split: Any,
-    *,
-    transform: Transform | None = None,
-    mesh: Mesh | None = None,
-    batch: int = 100,
-    key: Any = None,
-) -> dict[str, Any]:
-    """The mean negative log-likelihood of every image of a split: of its `log_probs`, which see.
+def evaluate(model: Density, variables: Variables, split: Any, **options: Any) -> dict[str, Any]:
+    """The mean negative log-likelihood of every image of a split; `options` and errors are those of `log_probs`.
 
     Returns "nats" per image, "bits_per_dim", "count" of images, and "bound": True where the model gives a bound.
     """
-    found = log_probs(model, variables, split, transform=transform, mesh=mesh, batch=batch, key=key)
-    return figures(found, model.shape, bound=not model.exact)
+    return figures(log_probs(model, variables, split, **options), model.shape, bound=not model.exact)
 
 
 def figures(log_prob: np.ndarray, shape: tuple[int, int, int], bound: bool) -> dict[str, Any]:
