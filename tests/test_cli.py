@@ -76,7 +76,7 @@ def test_the_same_command_resumes_and_a_complete_run_is_not_repeated(capsys):
     from jaxgen import train
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxgen.cli.train._Interrupts.__call__", _after(2))
+        patch.setattr("jaxgen.cli.train._Interrupts.__call__", after(2))
         code, out, err = said(capsys, *args)
         assert (code, out) == (130, "")
         assert "stopped and saved at step 2 in parts; the same command resumes" in err
@@ -95,7 +95,7 @@ def test_the_same_command_resumes_and_a_complete_run_is_not_repeated(capsys):
     assert "is complete; --fresh starts over" in err
 
 
-def _after(calls):
+def after(calls):
     """A stop flag that is raised at its so-manyeth look."""
     left = iter([False] * (calls - 1))
 
@@ -105,57 +105,6 @@ def _after(calls):
         return self.code != 0
 
     return stop
-
-
-def test_a_run_begins_with_the_parameters_of_another_and_says_so(runs, capsys):
-    from jaxgen import load
-
-    base, args = runs / "tiny", ("train", "tiny", "--run", "on", "--start", runs / "tiny", "--json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxgen.cli.train._Interrupts.__call__", _after(2))
-        assert said(capsys, *args)[0] == 130
-    record = json.loads(Path("on/run.json").read_text())
-    assert record["start"] == {"run": str(base), "step": load(base).step}
-    other = refused(capsys, "train", "tiny", "--run", "on", "--start", "on")
-    assert f"on was started with --start {base}, and is now to go on with --start on" in other
-    assert "now to go on without --start" in refused(capsys, "train", "tiny", "--run", "on")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxgen.cli.train._start", lambda folder, options: None)
-        code, out, err = said(capsys, *args)
-    assert code == 0
-    assert "resuming at step 2 of 4" in err
-    fresh = json.loads((base / "result.json").read_text())["metrics"]
-    assert json.loads(out)["metrics"]["test/nats"] < fresh["test/nats"]
-
-
-def test_a_resumed_run_needs_the_run_no_more_that_it_began_with(runs, capsys):
-    import shutil
-
-    shutil.copytree(runs / "tiny", "base")
-    args = ("train", "tiny", "--run", "on", "--start", "base", "--json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxgen.cli.train._Interrupts.__call__", _after(2))
-        assert said(capsys, *args)[0] == 130
-    shutil.rmtree("base")
-    assert said(capsys, *args)[0] == 0
-
-
-def test_several_runs_are_evaluated_as_a_mixture(runs, capsys):
-    from jaxgen import load
-
-    base = runs / "tiny"
-    assert said(capsys, "train", "tiny", "--run", "on", "--start", base)[0] == 0
-    code, out, _ = said(capsys, "evaluate", base, "on", "--json")
-    assert code == 0
-    found, scores = json.loads(out), [load(folder).log_probs() for folder in (base, "on")]
-    assert [run["nats"] for run in found["runs"]] == pytest.approx([-score.mean() for score in scores], rel=1e-6)
-    mixed = -np.log(np.exp(scores).mean(axis=0)).mean()
-    assert found["nats"] == pytest.approx(mixed, rel=1e-6)
-    assert found["nats"] < np.mean([run["nats"] for run in found["runs"]])
-    assert (found["count"], found["split"], found["bound"]) == (360, "test", False)
-    lines = said(capsys, "evaluate", base, "on")[1].splitlines()
-    assert [line.split()[0] for line in lines] == [str(base), "on", "mixture"]
-    assert lines[-1].endswith("360 test images of digits")
 
 
 def test_sample_evaluate_complete_and_inspect_of_a_run(runs, capsys, tmp_path):
@@ -295,13 +244,6 @@ def test_a_picture_of_the_users_is_completed(runs, capsys):
         (["train", "tiny", "--run", "full"], ["full holds something that is no run"]),
         (["train", "tiny", "--run", "{runs}/tiny", "--width", "5"], ["holds another run: width is 4 there, 5 here"]),
         (["train", "tiny", "--run", "{runs}/gan"], ["its recipe is gan, not tiny"]),
-        (["train", "tiny", "--start", "nowhere"], ["there is no run nowhere"]),
-        (["train", "tiny", "--start", "{runs}/gan"], ["what the run shall start from does not fit its PixelCNN"]),
-        (["train", "tiny", "--start", "{runs}/tiny", "--width", "5"], ["does not fit its PixelCNN: 'params/"]),
-        (["train", "tiny", "--run", "{runs}/tiny", "--start", "{runs}/tiny"], ["was started without --start"]),
-        (["evaluate"], ["wants RUN;"]),
-        (["evaluate", "{runs}/tiny", "nowhere"], ["there is no run nowhere"]),
-        (["evaluate", "{runs}/tiny", "{runs}/gan"], ["DCGAN cannot be evaluated by likelihood"]),
         (["sample"], ["wants RUN;"]),
         (["sample", "nowhere"], ["there is no run nowhere", "jaxgen train"]),
         (["sample", "empty"], ["empty is no run folder"]),

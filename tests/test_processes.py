@@ -121,7 +121,7 @@ def reached(folder, step, deadline=120):
 def test_the_command_line_joins_them_and_one_of_them_speaks(tmp_path):
     base = ["train", "digits", "--run", tmp_path / "base", *NET, "--steps", 1]
     assert main([str(word) for word in base]) == 0
-    both = pair(tmp_path / "both", "--json", "--start", tmp_path / "base", *SHORT)
+    both = pair(tmp_path / "both", "--json", "--start", tmp_path / "base", "--lr", 0, *SHORT)
     codes, said = finish(*both)
     assert codes == [0, 0], said
     result = json.loads(said[0][0])
@@ -129,9 +129,12 @@ def test_the_command_line_joins_them_and_one_of_them_speaks(tmp_path):
     assert "in 2 processes" in said[0][1]
     record = json.loads((tmp_path / "both" / "run.json").read_text())
     assert (record["processes"], record["start"]["step"]) == (2, 1)
+    # At rate 0 the parameters stay where they began, and of equal scores the first is the best, which is tested.
+    began = json.loads((tmp_path / "base" / "result.json").read_text())["metrics"]["test/nats"]
+    assert result["metrics"]["test/nats"] == pytest.approx(began, rel=1e-6)
     records = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["split"]) for r in records if r["split"] != "train"] == [
-        (20, "valid"), (40, "valid"), (40, "test")
+        (20, "valid"), (40, "valid"), (20, "test")
     ]  # fmt: skip
     words = ["-m", "jaxgen", "evaluate", tmp_path / "both", "--json"]
     (code,), ((out, err),) = finish(start(*words, devices=1))
