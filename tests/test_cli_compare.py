@@ -11,7 +11,7 @@ import face_recipes
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import _after, refused, said
+from test_cli import after, refused, said
 
 from jaxgen import history, run
 from jaxgen.cli import curves, main
@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
 
     train("tiny", "short")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxgen.cli.train._Interrupts.__call__", _after(3))
+        patch.setattr("jaxgen.cli.train._Interrupts.__call__", after(3))
         train("tiny", "deep/long", "--steps", "6", "--every", "3", code=130)
     shutil.copytree(home / "deep" / "long", home / "stopped")
     train("tiny", "deep/long", "--steps", "6", "--every", "3")

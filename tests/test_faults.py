@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
-from test_cli import ENV, _after, said, started
+from test_cli import ENV, after, said, started
 from test_damage import flipped
 from test_train import assert_equal
 
@@ -48,7 +48,7 @@ def state_of(folder, step=None):
 def stopped_after(steps, capsys, *args):
     """Train `tiny` in r, interrupted after so many steps; returns what it said."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxgen.cli.train._Interrupts.__call__", _after(steps))
+        patch.setattr("jaxgen.cli.train._Interrupts.__call__", after(steps))
         code, out, err = said(capsys, "train", "tiny", "--run", "r", *args)
     assert (code, out) == (130, "")
     return err
