@@ -91,14 +91,19 @@ class Run(Trained):
 
         `jaxgen.evaluate.mixture` makes of several runs' those of their mixture.
         """
+        dataset = self.scored_data(split, dataset)
+        options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch}
+        return log_probs(self.model, self.variables, getattr(dataset, split), **options)
+
+    def scored_data(self, split: str = "test", dataset: Any = None) -> Any:
+        """The run's data, or another data set. Raises `UsageError` unless the model can score that split of it."""
         core.require(self.model, core.Density, "be evaluated by likelihood")
         dataset = self.dataset if dataset is None else dataset
         if split not in ("train", "valid", "test") or getattr(dataset, split) is None:
             there = ", ".join(s for s in ("train", "valid", "test") if getattr(dataset, s) is not None)
             raise UsageError(f"{dataset.name} has no split {split!r}; it has {there}.")
         self.check(dataset.shape, dataset.levels, dataset.name)
-        options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch}
-        return log_probs(self.model, self.variables, getattr(dataset, split), **options)
+        return dataset
 
     def check(self, shape: tuple[int, ...], levels: int, name: str) -> None:
         """Raises `UsageError` unless images of this shape and these levels are the model's kind."""

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_hlo import convolutions
 
 from jaxgen.cli import main
+from jaxgen.dispatch import Programs
 from jaxgen.recipe import build, load_file
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -46,7 +48,28 @@ def images(file, tmp_path):
     return path
 
 
-def test_smoke_run_reaches_the_figures_that_the_recipe_announces(file, images, tmp_path, capsys):
+@pytest.fixture
+def compiled(monkeypatch):
+    """The programs of training as XLA compiled them, in the order of their first dispatch."""
+    found, make = [], Programs._make
+
+    def kept(self, *case):
+        program, mine = make(self, *case), []
+
+        def run(*arguments):
+            if not mine:
+                mine.append(program.lower(*arguments).compile())
+                found.append(mine[0])
+            return mine[0](*arguments)
+
+        return run
+
+    monkeypatch.setattr(Programs, "_make", kept)
+    return found
+
+
+def test_smoke_run_reaches_the_figures_that_the_recipe_announces(file, images, tmp_path, capsys, compiled):
+    """And no train step has a convolution inside a loop (`test_hlo`)."""
     data = {} if images is None else {"data": f"npz:{images}"}
     arguments = ["train", str(file.path), *flags({**file.smoke, **data}), "--run", str(tmp_path / "run"), "--json"]
     assert main(arguments) == 0, capsys.readouterr().err
@@ -58,6 +81,8 @@ def test_smoke_run_reaches_the_figures_that_the_recipe_announces(file, images, t
         # Untrained, a model is about as good as uniform noise, and the images are just that.
         assert result["metrics"]["test/bits_per_dim"] == pytest.approx(result["baselines"]["uniform"], rel=0.5)
     assert (tmp_path / "run" / "checkpoints" / str(result["step"])).is_dir()
+    assert compiled
+    assert not any(map(convolutions, compiled))
 
 
 def test_headline_names_model_data_and_figures(file):

@@ -147,6 +147,8 @@ def evaluate(args: Sequence[str]) -> int:
     from jaxgen.evaluate import figures, mixture
 
     dataset = runs[0].other_data(options.data) if options.data else runs[0].dataset
+    for run in runs:  # before any is scored, which may take minutes
+        run.scored_data(options.split, dataset)
     scores = [run.log_probs(options.split, dataset, options.batch) for run in runs]
     shape, bounds = runs[0].model.shape, [not run.model.exact for run in runs]
     found = [figures(score, shape, bound) for score, bound in zip(scores, bounds)]
