@@ -169,3 +169,18 @@ def test_bad_settings_are_named():
     model = make("pixelcnn", (4, 4, 1), 2)
     with pytest.raises(UsageError, match="unconditional"):
         model.sample(random_variables(model), jax.random.key(0), 1, condition=np.zeros(1))
+
+
+def test_objectives_that_are_asked_for_again_trace_no_net_again():
+    """Training asks for them at many places, of equal models too."""
+    traced = []
+
+    class _Counted(PixelCNN):
+        def init(self, key, batch):
+            traced.append(self)
+            return super().init(key, batch)
+
+    one, two = (_Counted(shape=(5, 4, 1), levels=2, layers=1, features=4) for _ in range(2))
+    trained = [objective.trains for model in (one, one, two) for objective in model.objectives()]
+    assert trained == [("embed", "head", "layers", "logits")] * 3
+    assert len(traced) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from typing import Any, ClassVar, cast
 
 import flax.linen as nn
@@ -100,11 +101,7 @@ class PixelModel(Incremental, Sampler, Completer):
             bits = bits_per_dim(nats, self.shape)
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
-        return (Objective("likelihood", loss, self._trains(), separable=True, piece=self.piece),)
-
-    def _trains(self) -> tuple[str, ...]:
-        like = {"image": jax.ShapeDtypeStruct((2, *self.shape), jnp.uint8)}
-        return tuple(jax.eval_shape(self.init, jax.random.key(0), like)["params"])
+        return (Objective("likelihood", loss, _subtrees(self), separable=True, piece=self.piece),)
 
     def condition_of(self, batch: Batch) -> Any:
         """Labels for a model of classes, None where there are none and it was trained with some dropped; a "condition"
@@ -278,6 +275,13 @@ class PixelModel(Incremental, Sampler, Completer):
             return jnp.where(known[i // c], old, new)
 
         return start, draw, lambda i: jax.random.gumbel(jax.random.fold_in(key, i), shape, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _subtrees(model: PixelModel) -> tuple[str, ...]:
+    """The subtrees of its parameters. Traced once for each model, since objectives are asked for again and again."""
+    like = {"image": jax.ShapeDtypeStruct((2, *model.shape), jnp.uint8)}
+    return tuple(jax.eval_shape(model.init, jax.random.key(0), like)["params"])
 
 
 def _tail(kind: Any) -> tuple[int, ...]:
