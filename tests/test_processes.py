@@ -129,13 +129,13 @@ def test_the_command_line_joins_them_and_one_of_them_speaks(tmp_path, capsys):
     assert "in 2 processes" in said[0][1]
     record = json.loads((tmp_path / "both" / "run.json").read_text())
     assert (record["processes"], record["start"]["step"]) == (2, 1)
-    # At rate 0 the parameters stay where they began, and of equal scores the first is the best, which is tested.
+    # At rate 0 the parameters stay where they began; the averaged ones may differ from them by a rounding.
     began = json.loads((tmp_path / "base" / "result.json").read_text())["metrics"]["test/nats"]
     assert result["metrics"]["test/nats"] == pytest.approx(began, rel=1e-6)
     records = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
-    assert [(r["step"], r["split"]) for r in records if r["split"] != "train"] == [
-        (20, "valid"), (40, "valid"), (20, "test")
-    ]  # fmt: skip
+    valid = {r["step"]: r["nats"] for r in records if r["split"] == "valid"}
+    assert list(valid) == [20, 40]
+    assert [r["step"] for r in records if r["split"] == "test"] == [min(valid, key=valid.get)]
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "both"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

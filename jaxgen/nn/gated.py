@@ -216,7 +216,6 @@ class GatedNet(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.layers,
-            check_constancy_invariants=False,
         )(p, c, self.kernel, self.dropout, self.dtype, train, name="layers")
         (_, x, skip), _ = layers((down, right, jnp.zeros_like(right)), condition)
         for name, source, target in self.head_maps:

@@ -194,7 +194,6 @@ class PixelNet(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.layers,
-            check_constancy_invariants=False,
             unroll=self.layers if self.layers <= FEW and not again else 1,
         )(self.features, c, self.dropout, self.dtype, train, name="layers")
         (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), condition)

@@ -160,7 +160,6 @@ class SnailNet(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
             length=self.blocks,
-            check_constancy_invariants=False,
         )(self.layers, self.key_size, self.features // 2, self.dropout, self.dtype, train, name="blocks")
         x, _ = blocks(x, pixels[..., :-1], place, condition)
         wide = accumulator(jnp.dtype(self.dtype))
