@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from jaxgen.cli import main
+
 HEAD = '''"""{title} on digits. 0000.00000: 9 bits/dim. Ours: none."""
 import optax
 from jaxgen import Recipe
@@ -51,3 +53,11 @@ def write(folder: Path) -> None:
     (home / "tiny.py").write_text(HEAD.format(title="Tiny PixelCNN", model="PixelCNN", made=PIXEL))
     (home / "gan.py").write_text(HEAD.format(title="Tiny DCGAN", model="DCGAN", made=GAN))
     (home / "shared_by_tests.py").write_text("def called():\n    pass\n")
+
+
+def train(folder, *names):
+    """Write the recipes and train those of these names, each in a run of its name: the folder."""
+    write(folder)
+    for name in names:
+        assert main(["train", str(folder / "experiments" / f"{name}.py"), "--run", str(folder / name)]) == 0
+    return folder

@@ -27,11 +27,7 @@ def _here(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A trained pixel model and a trained GAN."""
-    home = tmp_path_factory.mktemp("runs")
-    face_recipes.write(home)
-    for name in ("tiny", "gan"):
-        assert main(["train", str(home / "experiments" / f"{name}.py"), "--run", str(home / name)]) == 0
-    return home
+    return face_recipes.train(tmp_path_factory.mktemp("runs"), "tiny", "gan")
 
 
 def said(capsys, *args):

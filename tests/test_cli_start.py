@@ -10,17 +10,12 @@ import pytest
 from test_cli import after, refused, said
 
 from jaxgen import load
-from jaxgen.cli import main
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A trained pixel model and a trained GAN."""
-    home = tmp_path_factory.mktemp("runs")
-    face_recipes.write(home)
-    for name in ("tiny", "gan"):
-        assert main(["train", str(home / "experiments" / f"{name}.py"), "--run", str(home / name)]) == 0
-    return home
+    return face_recipes.train(tmp_path_factory.mktemp("runs"), "tiny", "gan")
 
 
 @pytest.fixture(autouse=True)
