@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
@@ -101,8 +100,9 @@ class Checkpoints:
                 self._under_way = self._start(step, parts, scores)
             else:
                 # Orbax thinks for longer than it copies: a copy is made here, and all the rest in a thread.
-                # (`device_put` alone hands on what lies there already, which the next step overwrites.)
-                parts["state"] = jax.block_until_ready(jax.tree.map(jnp.copy, jax.device_put(state, host)))
+                # (The first `device_put` hands on what lies there already, which the next step overwrites.)
+                there = jax.device_put(state, host)
+                parts["state"] = jax.block_until_ready(jax.device_put(there, host, may_alias=False))
                 self._under_way = self._thread.submit(lambda: self._start(step, parts, scores).result())
 
     def _start(self, step: int, parts: Mapping[str, Any], metrics: Mapping[str, float] | None) -> Any:

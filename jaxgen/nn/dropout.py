@@ -25,3 +25,12 @@ class Dropout(nn.Module):
         keys = example_keys(self.make_rng("dropout"), len(x))
         kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x.shape[1:]))(keys)
         return jnp.where(kept, x / keep, 0).astype(x.dtype)
+
+
+def takes_keys(net: nn.Module, train: bool) -> bool:
+    """Whether this call of a net that has a `dropout` takes keys: for its parameters, or for what it leaves out.
+
+    Only then flax's `nn.scan` is let look for constants in the layer that it repeats. That costs one more trace, which
+    counts in the keys, so that a seed would give other draws without it.
+    """
+    return net.is_initializing() or (train and net.dropout > 0)

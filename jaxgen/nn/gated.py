@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.nn.dropout import Dropout
+from jaxgen.nn.dropout import Dropout, takes_keys
 from jaxgen.nn.masked import Colours, MaskedConv, Taps, centre_mask, dense, gather, row_taps
 from jaxgen.nn.pixel import POINT, colours, relu
 from jaxgen.nn.recurrent import accumulator
@@ -215,6 +215,7 @@ class GatedNet(nn.Module):
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
+            check_constancy_invariants=takes_keys(self, train),
             length=self.layers,
         )(p, c, self.kernel, self.dropout, self.dtype, train, name="layers")
         (_, x, skip), _ = layers((down, right, jnp.zeros_like(right)), condition)

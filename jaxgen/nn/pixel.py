@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.nn.dropout import Dropout
+from jaxgen.nn.dropout import Dropout, takes_keys
 from jaxgen.nn.masked import MaskedConv, dense, groups, raster_taps, row_taps
 from jaxgen.nn.recurrent import accumulator, default_pack, diagonal_bilstm, diagonals, row_lstm
 
@@ -193,6 +193,7 @@ class PixelNet(nn.Module):
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
+            check_constancy_invariants=takes_keys(self, train),
             length=self.layers,
             unroll=self.layers if self.layers <= FEW and not again else 1,
         )(self.features, c, self.dropout, self.dtype, train, name="layers")

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxgen.nn.dropout import takes_keys
 from jaxgen.nn.masked import Taps, tap_conv
 from jaxgen.nn.recurrent import accumulator
 from jaxgen.nn.shifted import GatedResNet
@@ -159,6 +160,7 @@ class SnailNet(nn.Module):
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,
+            check_constancy_invariants=takes_keys(self, train),
             length=self.blocks,
         )(self.layers, self.key_size, self.features // 2, self.dropout, self.dtype, train, name="blocks")
         x, _ = blocks(x, pixels[..., :-1], place, condition)
