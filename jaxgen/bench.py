@@ -23,8 +23,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxgen.data.base import Dataset
+from jaxgen.evaluate import example
 from jaxgen.mesh import make_mesh, on_cpu, replicated, sharded
-from jaxgen.train import Recipe, Reporter, example, fit, init_state, make_step
+from jaxgen.train import Recipe, Reporter, fit, init_state, make_step
 
 WARM_UP = 3
 """Dispatches before the timed ones."""

@@ -98,6 +98,11 @@ def split_arrays(split: Any) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
+def example(dataset: Any, count: int) -> Batch:
+    """The first `count` training examples as a batch."""
+    return jax.tree.map(lambda x: x[:count], split_arrays(dataset.train))
+
+
 def check_split(
     check: Callable[[Batch], None], split: Any, transform: Transform | None = None, train: bool = False
 ) -> None:

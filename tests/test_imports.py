@@ -15,7 +15,7 @@ ROOMS = {
     "nn": 1, "distributions": 1, "optimizers": 1, "losses": 1, "metrics": 1,
     "models": 2,
     "data": 3, "mesh": 3, "step": 3, "dispatch": 3, "processes": 3, "train": 3, "evaluate": 3, "checkpoint": 3,
-    "explore": 3, "trained": 3, "verification": 3, "codec": 3,
+    "check": 3, "explore": 3, "trained": 3, "verification": 3, "codec": 3,
     "knobs": 4, "local": 4, "recipe": 4, "run": 4, "report": 4, "bench": 4, "cli": 4, "__main__": 4, "__init__": 4,
     "history": 4, "profiler": 4, "board": 4,
 }  # fmt: skip
