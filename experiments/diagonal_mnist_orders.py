@@ -1,4 +1,4 @@
-"""Order Ensemble on static binarised MNIST. 77.56† nats with 8 orders of another model. Ours: not run yet.
+"""Order Ensemble on static binarised MNIST. 77.56† nats with 8 orders of another model. Ours: 79.89 nats, 2 orders.
 
 One Diagonal BiLSTM reads the image in any of eight orders (along rows or columns, either way) and is told which; its
 probabilities in all of them are averaged: log p = lse_o log p_o − log 8. The dagger marks a figure read in a secondary
@@ -6,7 +6,8 @@ source, that of locally masked PixelCNN, and is there for comparison; we know of
 
 4 layers of 48 features, for a network that has eight things to learn; Muon and its settings as in
 `diagonal_mnist_hour`, the rate apart, which are ours. Each image of a training batch is read in one order. The nats
-logged while training are the members' mean, which the ensemble's do not exceed.
+logged while training are the members' mean, which the ensemble's do not exceed. Our figure is of two orders, 32 features
+and 5,000 steps (`RESULTS.md`).
 
 Protocol: exact test nats per image of the mixture, Larochelle's fixed binarisation, 50k train, 10k validation, 10k
 test. An evaluation is as much work as eight of a single order.
@@ -63,4 +64,4 @@ def recipe(
 
 
 SMOKE = dict(orders=("right-down", "up-left"), layers=1, features=4, batch=8, steps=4, evaluate_every=2, samples=0)
-EXPECTED = {}
+EXPECTED = {"test/nats": (77.5, 81.0)}
