@@ -6,8 +6,8 @@ source, that of locally masked PixelCNN, and is there for comparison; we know of
 
 4 layers of 48 features, for a network that has eight things to learn; Muon and its settings as in
 `diagonal_mnist_hour`, the rate apart, which are ours. Each image of a training batch is read in one order. The nats
-logged while training are the members' mean, which the ensemble's do not exceed. Our figure is of two orders, 32 features
-and 5,000 steps (`RESULTS.md`).
+logged while training are the members' mean, which the ensemble's do not exceed. Our figure is of two orders, 32
+features and 5,000 steps (`RESULTS.md`).
 
 Protocol: exact test nats per image of the mixture, Larochelle's fixed binarisation, 50k train, 10k validation, 10k
 test. An evaluation is as much work as eight of a single order.
