@@ -8,7 +8,7 @@ in evaluation once per image. Not comparable with the fixed binarisation of `pix
 60k training images is held out for validation; 10k test images.
 
     jaxgen train gated_mnist
-    jaxgen train gated_mnist --layers 6 --features 32 --batch 16 --steps 10000    (two cores, some minutes)
+    jaxgen train gated_mnist --layers 6 --features 32 --batch 16 --steps 10000    (two cores, half an hour)
 """
 
 import optax
