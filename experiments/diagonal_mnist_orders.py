@@ -16,12 +16,10 @@ test. An evaluation is as much work as eight of a single order.
     jaxgen train diagonal_mnist_orders --data PATH --orders right-down left-up    (any of the eight)
 """
 
-import optax
-
 from jaxgen import Recipe
 from jaxgen.data import source
 from jaxgen.models import DiagonalBiLSTM, OrderEnsemble
-from jaxgen.optimizers import muon
+from jaxgen.optimizers import muon, warmup_cosine
 
 ORDERS = ("right-down", "left-down", "right-up", "left-up", "down-right", "down-left", "up-right", "up-left")
 
@@ -43,15 +41,12 @@ def recipe(
     evaluate_every: int = 4000,  # steps between evaluations on validation data, samples and checkpoints
     samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
-    def schedule(peak: float) -> optax.Schedule:
-        return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps)
-
     whole = dict(shape=(28, 28, 1), levels=2)
     net = DiagonalBiLSTM(layers=layers, features=features, **whole)
     return Recipe(
         data=source(data),
         model=OrderEnsemble(model=net, orders=orders, shared=True, **whole),
-        optimizer=muon(schedule(lr), schedule(lr_rest), momentum, weight_decay),
+        optimizer=muon(warmup_cosine(lr, steps, warmup), warmup_cosine(lr_rest, steps, warmup), momentum, weight_decay),
         batch=batch,
         steps=steps,
         clip=clip,

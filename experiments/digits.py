@@ -14,6 +14,7 @@ import optax
 from jaxgen import Recipe
 from jaxgen.data import digits
 from jaxgen.models import DiagonalBiLSTM
+from jaxgen.optimizers import warmup_cosine
 
 
 def recipe(
@@ -28,7 +29,7 @@ def recipe(
     ema: float = 0.995,  # decay of the averaged parameters that are evaluated
     evaluate_every: int = 150,  # steps between evaluations on validation data, samples and checkpoints
 ) -> Recipe:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, lr, min(warmup, steps // 2), steps)
+    schedule = warmup_cosine(lr, steps, warmup)
     return Recipe(
         data=digits(),
         model=DiagonalBiLSTM(shape=(8, 8, 1), levels=17, layers=layers, features=features, dropout=dropout, marks=True),

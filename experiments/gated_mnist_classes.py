@@ -18,6 +18,7 @@ from jaxgen import Recipe
 from jaxgen.conditions import Classes
 from jaxgen.data import dynamic_binarization, source
 from jaxgen.models import GatedPixelCNN
+from jaxgen.optimizers import warmup_cosine
 
 
 def recipe(
@@ -35,7 +36,7 @@ def recipe(
     evaluate_every: int = 2000,  # steps between evaluations on validation data, samples and checkpoints
     samples: int = 100,  # images drawn at each evaluation
 ) -> Recipe:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, lr, min(warmup, steps // 2), steps)
+    schedule = warmup_cosine(lr, steps, warmup)
     return Recipe(
         data=dynamic_binarization(source(data)),
         model=GatedPixelCNN(

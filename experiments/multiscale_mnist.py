@@ -14,12 +14,10 @@ test. Logged while training: small/nats of the small image, large/nats of the ot
 
 from typing import Literal
 
-import optax
-
 from jaxgen import Recipe
 from jaxgen.data import source
 from jaxgen.models import DiagonalBiLSTM, MultiScale, PixelCNN, RowLSTM
-from jaxgen.optimizers import muon
+from jaxgen.optimizers import muon, warmup_cosine
 
 NETS = {"pixelcnn": PixelCNN, "rowlstm": RowLSTM, "diagonal": DiagonalBiLSTM}
 
@@ -44,15 +42,12 @@ def recipe(
     evaluate_every: int = 2000,  # steps between evaluations on validation data, samples and checkpoints
     samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
-    def schedule(peak: float) -> optax.Schedule:
-        return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps)
-
     whole = dict(shape=(28, 28, 1), levels=2)
     first, second = (NETS[name](layers=layers, features=features, **whole) for name in (small, large))
     return Recipe(
         data=source(data),
         model=MultiScale(small=first, large=second, scale=scale, up=up, **whole),
-        optimizer=muon(schedule(lr), schedule(lr_rest), momentum, weight_decay),
+        optimizer=muon(warmup_cosine(lr, steps, warmup), warmup_cosine(lr_rest, steps, warmup), momentum, weight_decay),
         batch=batch,
         steps=steps,
         clip=clip,

@@ -14,6 +14,7 @@ import optax
 from jaxgen import Recipe
 from jaxgen.data import source
 from jaxgen.models import PixelCNNPlusPlus
+from jaxgen.optimizers import warmup_cosine
 
 
 def recipe(
@@ -31,7 +32,7 @@ def recipe(
     evaluate_every: int = 2000,  # steps between evaluations on validation data, samples and checkpoints
     samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, lr, min(warmup, steps // 2), steps)
+    schedule = warmup_cosine(lr, steps, warmup)
     return Recipe(
         data=source(data),
         model=PixelCNNPlusPlus(

@@ -10,12 +10,10 @@ Protocol: exact test nats per image, Larochelle's fixed binarisation, 50k train,
     jaxgen train rowlstm_mnist_hour --data PATH    (a folder of the .amat files, or a packed .npz)
 """
 
-import optax
-
 from jaxgen import Recipe
 from jaxgen.data import source
 from jaxgen.models import RowLSTM
-from jaxgen.optimizers import muon
+from jaxgen.optimizers import muon, warmup_cosine
 
 
 def recipe(
@@ -34,13 +32,10 @@ def recipe(
     evaluate_every: int = 2000,  # steps between evaluations on validation data, samples and checkpoints
     samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
-    def schedule(peak: float) -> optax.Schedule:
-        return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps)
-
     return Recipe(
         data=source(data),
         model=RowLSTM(shape=(28, 28, 1), levels=2, layers=layers, features=features),
-        optimizer=muon(schedule(lr), schedule(lr_rest), momentum, weight_decay),
+        optimizer=muon(warmup_cosine(lr, steps, warmup), warmup_cosine(lr_rest, steps, warmup), momentum, weight_decay),
         batch=batch,
         steps=steps,
         clip=clip,

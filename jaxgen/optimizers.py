@@ -1,4 +1,4 @@
-"""Optimisers that need to know how jaxgen's nets lay out their parameters. All others are optax's own."""
+"""What optax lacks: a Muon that knows how jaxgen's nets lay out their parameters, and the recipes' schedule."""
 
 from __future__ import annotations
 
@@ -55,3 +55,8 @@ def muon(
         adam_learning_rate=learning_rate if adam_learning_rate is None else adam_learning_rate,
         muon_weight_dimension_numbers=lambda params: jax.tree_util.tree_map_with_path(axes, params),
     )
+
+
+def warmup_cosine(peak: float, steps: int, warmup: int) -> optax.Schedule:
+    """A rate that rises from 0 to `peak` in `warmup` steps, at most half of `steps`, and falls to 0 by a cosine."""
+    return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps)

@@ -9,7 +9,7 @@ from pixel_checks import random_variables
 
 from jaxgen.errors import UsageError
 from jaxgen.models import DiagonalBiLSTM, PixelCNN
-from jaxgen.optimizers import muon
+from jaxgen.optimizers import muon, warmup_cosine
 
 
 def update(model):
@@ -98,3 +98,16 @@ def test_it_lowers_a_loss():
         params, state, loss = step(params, state)
         losses.append(float(loss))
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_schedule_rises_in_a_line_and_falls_by_a_cosine():
+    rate = warmup_cosine(2.0, 100, 20)
+    np.testing.assert_allclose([rate(t) for t in (0, 5, 20)], [0, 0.5, 2], rtol=1e-6)
+    fall = [1 + np.cos(np.pi * (t - 20) / 80) for t in (30, 60, 90)]
+    np.testing.assert_allclose([rate(t) for t in (30, 60, 90)], fall, rtol=1e-5)
+    assert rate(100) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_run_shorter_than_its_warm_up_still_reaches_its_peak():
+    rate = warmup_cosine(2.0, 4, 200)
+    np.testing.assert_allclose([rate(t) for t in range(5)], [0, 1, 2, 1, 0], atol=1e-6)
