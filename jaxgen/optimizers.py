@@ -58,5 +58,10 @@ def muon(
 
 
 def warmup_cosine(peak: float, steps: int, warmup: int) -> optax.Schedule:
-    """A rate that rises from 0 to `peak` in `warmup` steps, at most half of `steps`, and falls to 0 by a cosine."""
+    """A rate that rises from 0 to `peak` in `warmup` steps, at most half of `steps`, and falls to 0 by a cosine.
+
+    Raises `UsageError` for a peak or a warm-up below 0.
+    """
+    if peak < 0 or warmup < 0:
+        raise UsageError(f"the schedule wants a rate and a warm-up of at least 0, got {peak} and {warmup} steps.")
     return optax.warmup_cosine_decay_schedule(0.0, peak, min(warmup, steps // 2), steps)

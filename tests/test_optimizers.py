@@ -111,3 +111,9 @@ def test_the_schedule_rises_in_a_line_and_falls_by_a_cosine():
 def test_a_run_shorter_than_its_warm_up_still_reaches_its_peak():
     rate = warmup_cosine(2.0, 4, 200)
     np.testing.assert_allclose([rate(t) for t in range(5)], [0, 1, 2, 1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("peak", "warmup"), [(-1.0, 20), (1.0, -1)])
+def test_a_schedule_below_zero_is_refused(peak, warmup):
+    with pytest.raises(UsageError, match="a rate and a warm-up of at least 0"):
+        warmup_cosine(peak, 100, warmup)
