@@ -162,20 +162,30 @@ class Autoregressive(Density):
         return chosen.sum(axis=(1, 2, 3, 4))
 
 
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A way over every `stride`-th row and column of an image, from the first, pixel by pixel in an order.
+
+    `likelihood` is the `distributions.Head` that says what the outputs for a pixel mean; `walker(variables, num,
+    condition)` the `nn.walk.Walker` over so many images, turned so that raster order reads them in `order`. The
+    condition is what the caller has, or `condition(variables, image)` where that is not None, which reads of the images
+    only what walks before this one went over.
+    """
+
+    order: str
+    likelihood: Any
+    walker: Callable[[Variables, int, Any], Any]
+    condition: Callable[[Variables, Array], Any] | None = None
+    stride: int = 1
+
+
 class Incremental(Autoregressive):
     """An autoregressive model that can be walked over pixel by pixel, with memory: what the codec stands on."""
 
-    order: str
-    """The order of its pixels, one of `orders.ORDERS`."""
-
-    @property
     @abc.abstractmethod
-    def likelihood(self) -> Any:
-        """The `distributions.Head` that says what the outputs for a pixel mean."""
-
-    @abc.abstractmethod
-    def walk(self, variables: Variables, num: int, condition: Any = None) -> Any:
-        """The `nn.walk.Walker` over `num` images turned so that raster order reads them in the model's order."""
+    def walks(self) -> tuple[Walk, ...]:
+        """One after the other, they go over all pixels. A pixel counts in the first that goes over it, and is known in
+        the others."""
 
 
 class Sampler(Model):

@@ -25,8 +25,8 @@ from jaxgen.core import Incremental, UsageError
 from jaxgen.data import digits
 from jaxgen.evaluate import evaluate
 from jaxgen.mesh import make_mesh
-from jaxgen.models import GatedPixelCNN, PixelCNN, RowLSTM
-from jaxgen.orders import ORDERS, from_raster
+from jaxgen.models import GatedPixelCNN, MultiScale, PixelCNN, RowLSTM
+from jaxgen.orders import ORDERS
 
 WALKED = [name for name, model in ROWS.items() if isinstance(model, Incremental)]
 
@@ -92,6 +92,22 @@ def test_images_come_back_in_every_order(order):
     np.testing.assert_array_equal(
         codec.decompress(model, variables, codec.compress(model, variables, image)[0]).image, image
     )
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_images_come_back_from_two_scales_with_orders_of_their_own(scale):
+    """Of sizes that the scale does not divide; each pixel is stored once, though the large model walks over all."""
+    small = PixelCNN(shape=(1, 1, 1), levels=5, layers=1, features=4, head=4, order="up-left")
+    large = RowLSTM(shape=(1, 1, 1), levels=5, layers=1, features=4, head=4, order="left-down")
+    model = MultiScale(shape=(5, 4, 1), levels=5, small=small, large=large, scale=scale, up=3)
+    variables, image, told = random_variables(model), noise(model, 5), []
+    data, figures = codec.compress(model, variables, image, batch=3, progress=told.append)
+    np.testing.assert_array_equal(codec.decompress(model, variables, data).image, image)
+    bits = bits_of(model, variables, image)
+    assert figures["model_bits_per_dim"] * image.size == pytest.approx(bits, rel=1e-5)
+    assert 8 * figures["stream_bytes"] == pytest.approx(bits, abs=64 + 1e-3 * bits)
+    assert told == sorted(told)
+    assert told[-1] == 5
 
 
 def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
@@ -184,38 +200,39 @@ def test_the_step_gives_the_conditionals_of_full_passes(name):
     shake = functools.partial(jax.tree.map, lambda a: a + 0.3 * jax.random.normal(jax.random.key(1), a.shape))
     variables = jax.jit(shake)(variables_of(model))
     steps, found = Steps(model, variables, 2, condition is not None), []
-    lines = steps.lines(image)
 
-    def pixel(r, j, step):
-        pmf, state, kept = step(lines[r, j])
+    def pixel(values, step):
+        pmf, state, kept = step(values)
         found.append(np.asarray(pmf))
-        return lines[r, j], state, kept
+        return values, state, kept
 
-    walked = steps.walk(None if condition is None else np.asarray(condition), pixel)
-    np.testing.assert_array_equal(from_raster(walked.transpose(2, 0, 1, 3), model.order), image)
-    pmf = np.stack(found).reshape(*walked.shape[:2], *found[0].shape).transpose(2, 0, 1, 3, 4)
-    wanted = jax.jit(model.log_pmf)(variables, image, condition)
-    np.testing.assert_allclose(from_raster(pmf, model.order), np.exp(wanted), atol=2e-6)
-    assert steps.pixel._cache_size() == 1, "one program for every pixel"
+    walked = steps.walk(image, None if condition is None else np.asarray(condition), pixel)
+    np.testing.assert_array_equal(walked, image)
+    wanted = np.exp(jax.jit(model.log_pmf)(variables, image, condition))
+    turn = np.argsort(model.drawing_rank(), axis=None)  # each pixel once, in the model's order
+    wanted = wanted.reshape(2, -1, *wanted.shape[3:])[:, turn].swapaxes(0, 1)
+    np.testing.assert_allclose(np.stack(found), wanted, atol=2e-6)
+    assert all(program.pixel._cache_size() == 1 for program in steps.programs), "one program for every pixel of a walk"
 
 
 @pytest.mark.parametrize("name", [name for name in WALKED if ROWS[name].shape[2] > 1])
 def test_probabilities_of_a_channel_have_the_same_bits_whatever_comes_after_it(name):
     """What the decoder asks for channel k, with zeros from k on, is what the encoder asked with all channels known."""
     model = ROWS[name]
-    steps = Steps(model, variables_of(model), 2, conditional=model.condition is not None)
-    image, other = noise(model, 2), noise(model, 2, 1)
-    lines, others = steps.lines(image), steps.lines(other)
+    condition = model.condition_of(batch_of(model, 2))
+    steps = Steps(model, variables_of(model), 2, conditional=condition is not None)
+    image, rng = noise(model, 2), np.random.default_rng(1)
 
-    def pixel(r, j, step):
-        pmf, state, kept = step(lines[r, j])
+    def pixel(values, step):
+        pmf, state, kept = step(values)
+        other = rng.integers(0, model.levels, values.shape).astype(np.uint8)
         for k in range(model.shape[2]):
-            for rest in (np.zeros_like(others[r, j]), others[r, j]):
-                known = np.where(np.arange(model.shape[2]) < k, lines[r, j], rest)
+            for rest in (np.zeros_like(other), other):
+                known = np.where(np.arange(model.shape[2]) < k, values, rest)
                 np.testing.assert_array_equal(step(known)[0][:, k], pmf[:, k])
-        return lines[r, j], state, kept
+        return values, state, kept
 
-    steps.walk(model.example_condition(2) if steps.conditional else None, pixel)
+    steps.walk(image, condition, pixel)
 
 
 def test_the_compiler_knows_the_options():
@@ -268,7 +285,7 @@ def test_other_versions_and_devices_are_refused(made, what):
 
 
 def test_another_format_is_refused(made):
-    refused(made, changed(made[3], format=9, jaxgen="8.1"), "format 9, jaxgen .* reads 1: read it with jaxgen 8.1")
+    refused(made, changed(made[3], format=9, jaxgen="8.1"), "format 9, jaxgen .* reads 2: read it with jaxgen 8.1")
 
 
 def test_other_floats_are_refused(made):

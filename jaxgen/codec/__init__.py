@@ -1,7 +1,7 @@
 """A lossless codec of images: a file of about as many bits as a model says that they hold, −log2 p(x).
 
 A range coder (the library constriction, 2201.01741) is driven by p(x_i | x_<i) of an `Incremental` model. All images of
-a file share one stream: a batch of them is coded side by side, pixel after pixel in the model's order.
+a file share one stream: a batch of them is coded side by side, pixel after pixel as the model goes over them.
 
 What is written with some floats can only be read with the very same. So both sides run one and the same program, pixel
 by pixel at one batch shape, driven from the host; and a file says with what it was made, and what that program answered
@@ -29,10 +29,9 @@ from jaxtyping import Array, Float, Integer, UInt8
 
 from jaxgen import conditions
 from jaxgen.codec import container
-from jaxgen.codec.steps import Steps
+from jaxgen.codec.steps import Step, Steps
 from jaxgen.core import Autoregressive, Incremental, Variables, require
 from jaxgen.errors import UsageError
-from jaxgen.orders import from_raster
 
 BATCH = 500
 """Images coded side by side, unless told otherwise: more take less time and more memory. A file keeps its own."""
@@ -74,20 +73,20 @@ def compress(
     coder, steps, bits = _constriction(), Steps(model, variables, min(batch, len(image)), beside is not None), 0.0
     made_with, stream, family = container.described(steps), coder.queue.RangeEncoder(), _family(coder)
     for part, told in _parts(len(image), steps, progress):
-        n, lines = part.stop - part.start, steps.lines(image[part])
+        n = part.stop - part.start
 
-        def pixel(r: int, j: int, step: Any, n: int = n, lines: np.ndarray = lines) -> Any:
+        def pixel(values: np.ndarray, step: Step, n: int = n) -> Any:
             nonlocal bits
-            pmf, state, kept = step(lines[r, j])
+            pmf, state, kept = step(values)
             for k in range(model.shape[2]):
-                p, value = _probabilities(pmf, n, k), lines[r, j, :n, k].astype(np.int32)
+                p, value = _probabilities(pmf, n, k), values[:n, k].astype(np.int32)
                 with _saying("the model gives no probabilities for some pixel: has its training diverged?"):
                     stream.encode(value, family, p)
                 chosen = np.take_along_axis(p, value[:, None], 1)[:, 0] / p.sum(1)
                 bits -= float(np.log2(np.maximum(chosen, LEAST)).sum())
-            return lines[r, j], state, kept
+            return values, state, kept
 
-        steps.walk(_filled(beside, part, steps.batch), pixel, told)
+        steps.walk(steps.filled(image[part]), _filled(beside, part, steps.batch), pixel, told)
     words = np.asarray(stream.get_compressed(), "<u4").tobytes()
     stored = b"" if beside is None else beside.tobytes()
     made_with |= {
@@ -134,17 +133,16 @@ def decompress(
     for part, told in _parts(len(image), steps, progress):
         n = part.stop - part.start
 
-        def pixel(r: int, j: int, step: Any, n: int = n) -> Any:
-            value = np.zeros((steps.batch, model.shape[2]), np.uint8)
+        def pixel(values: np.ndarray, step: Step, n: int = n) -> Any:
+            values = np.zeros_like(values)
             for k in range(model.shape[2]):
-                p = _probabilities(step(value)[0], n, k)
+                p = _probabilities(step(values)[0], n, k)
                 with _saying(f"{name} does not decode: {otherwise}"):
-                    value[:n, k] = stream.decode(family, p)
-            _, state, kept = step(value)
-            return value, state, kept
+                    values[:n, k] = stream.decode(family, p)
+            _, state, kept = step(values)
+            return values, state, kept
 
-        lines = steps.walk(_filled(beside, part, steps.batch), pixel, told)
-        image[part] = from_raster(lines.transpose(2, 0, 1, 3), model.order)[:n]
+        image[part] = steps.walk(steps.filled(()), _filled(beside, part, steps.batch), pixel, told)[:n]
     if container.checksum(image) != found["images"]:
         raise UsageError(f"{name} gave other images than were put in, which are thrown away: {otherwise}")
     return Decompressed(image, None, beside) if tail else Decompressed(image, beside, None)
@@ -187,11 +185,11 @@ def _parts(count: int, steps: Steps, progress: Progress | None) -> Iterator[tupl
     """The images of each batch, and what tells of its finished rows as images."""
     for start in range(0, count, steps.batch):
         part = slice(start, min(start + steps.batch, count))
-        yield part, None if progress is None else _by_rows(progress, part, steps.height)
+        yield part, None if progress is None else _by_rows(progress, part, steps.rows)
 
 
-def _by_rows(progress: Progress, part: slice, height: int) -> Progress:
-    return lambda rows: progress(part.start + (part.stop - part.start) * rows // height)
+def _by_rows(progress: Progress, part: slice, every: int) -> Progress:
+    return lambda rows: progress(part.start + (part.stop - part.start) * rows // every)
 
 
 def _filled(beside: np.ndarray | None, part: slice, batch: int) -> np.ndarray | None:

@@ -21,7 +21,7 @@ from jaxgen.core import Variables
 from jaxgen.errors import UsageError
 
 MAGIC = b"\x89jaxgen\n"
-FORMAT = 1
+FORMAT = 2
 
 
 def pack(header: dict[str, Any], payload: bytes) -> bytes:

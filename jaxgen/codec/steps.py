@@ -1,4 +1,4 @@
-"""The incremental step of a model, compiled once and driven from the host: what both sides of the codec run."""
+"""The incremental steps of a model, compiled once and driven from the host: what both sides of the codec run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, UInt8
 
 from jaxgen import conditions
-from jaxgen.core import Variables
+from jaxgen.core import Variables, Walk
 from jaxgen.images import to_float
-from jaxgen.orders import to_raster
+from jaxgen.orders import from_raster, to_raster
 
 PROBED_ROWS = 2
-"""Rows of the question by which a program is known."""
+"""Rows of each walk in the question by which a program is known."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     # Sums in a fixed order, and no algorithm chosen by how long it took on the day.
@@ -27,62 +27,86 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Compiler options by platform without which two compilations of a program may compute different floats."""
 
-Pixel = Callable[[int, int, Callable[[np.ndarray], Any]], tuple[np.ndarray, Any, Any]]
-"""`(row, column, step) -> (values uint8[batch,c], state, kept)`: what a side does at a pixel, see `Steps.walk`."""
+Step = Callable[[np.ndarray], Any]
+"""`step(values uint8[batch,c])` at a pixel gives probabilities [batch,c,levels], of which those of a channel do not
+depend on its own value and later ones, and the state and the kept that belong to the values."""
+
+Pixel = Callable[[np.ndarray, Step], tuple[np.ndarray, Any, Any]]
+"""`(values uint8[batch,c], step) -> (values, state, kept)`: what a side does at a pixel that counts. It is given what
+stands there, and gives what shall, with the state and the kept that belong to it."""
 
 
 class Steps:
-    """A model's incremental step for `batch` images at once, with conditions or without, on a device: what both run."""
+    """A model's incremental steps for `batch` images at once, with conditions or without, on a device."""
 
     def __init__(self, model: Any, variables: Variables, batch: int, conditional: bool = False):
         self.model, self.batch, self.conditional, self.device = model, batch, conditional, jax.local_devices()[0]
         self.variables = jax.device_put(variables, self.device)
-        self.height, self.width = to_raster(np.empty((1, *model.shape[:2])), model.order).shape[1:]
-        self.start, self.open, self.pixel, self.close = _programs(model, batch, self.device.platform)
+        self.programs = _programs(model, batch, self.device.platform)
+        self.rows = sum(len(self._lines(self.filled(()), program.walk)) for program in self.programs)
 
-    def lines(self, image: np.ndarray) -> np.ndarray:
-        """Images as pixels in the model's order, uint8[rows,columns,batch,c], filled up with zeros."""
-        full = np.zeros((self.batch, *image.shape[1:]), np.uint8)
-        full[: len(image)] = image
-        return np.ascontiguousarray(to_raster(full, self.model.order).transpose(1, 2, 0, 3))
+    def filled(self, image: Any) -> UInt8[np.ndarray, "batch h w c"]:
+        """At most `batch` images, filled up with zeros."""
+        full = np.zeros((self.batch, *self.model.shape), np.uint8)
+        if len(image):
+            full[: len(image)] = image
+        return full
+
+    @staticmethod
+    def _lines(image: np.ndarray, walk: Walk) -> np.ndarray:
+        """What a walk goes over of images [b,h,w,…], as it goes: [rows,columns,b,…]."""
+        part = to_raster(image[:, :: walk.stride, :: walk.stride], walk.order)
+        return np.ascontiguousarray(part.swapaxes(0, 1).swapaxes(1, 2))
 
     def walk(
-        self, condition: Any, pixel: Pixel, told: Callable[[int], None] | None = None, rows: int | None = None
-    ) -> np.ndarray:
-        """The pixels uint8[rows,columns,batch,c] of a batch, in the model's order; `told` counts the rows.
+        self,
+        image: UInt8[np.ndarray, "batch h w c"],
+        condition: Any,
+        pixel: Pixel,
+        told: Callable[[int], None] | None = None,
+        rows: int | None = None,
+    ) -> UInt8[np.ndarray, "batch h w c"]:
+        """The images with what `pixel` gives at each pixel, in the order in which the model goes over them.
 
-        At each, `step(values uint8[batch,c])` gives probabilities [batch,c,levels], of which those of a channel do not
-        depend on its own value and later ones, and the state and the kept that belong to the values.
+        `told` counts the rows of all walks; with `rows`, each walk ends after so many.
         """
-        both = self.variables, jax.device_put(condition, self.device)
-        rows = self.height if rows is None else rows
-        lines = np.empty((rows, self.width, self.batch, self.model.shape[2]), np.uint8)
-        cache = self.start(*both)
-        for r in range(rows):
-            given, state = self.open(*both, cache, np.int32(r))
-            kept = []
-            for j in range(self.width):
-                step = functools.partial(self.pixel, *both, given, state, np.int32(j))
-                lines[r, j], state, own = pixel(r, j, step)
-                kept.append(own)
-            cache = self.close(*both, cache, tuple(kept), lines[r], np.int32(r))
-            if told is not None:
-                told(r + 1)
-        return lines
+        image, done, passed = image.copy(), np.zeros((1, *image.shape[1:3]), bool), 0
+        for program in self.programs:
+            walk, both = program.walk, (self.variables, jax.device_put(condition, self.device))
+            if program.condition is not None:
+                both = self.variables, program.condition(self.variables, image)
+            lines, known = self._lines(image, walk), self._lines(done, walk)[..., 0]
+            cache = program.start(*both)
+            for r in range(len(lines) if rows is None else min(rows, len(lines))):
+                given, state = program.open(*both, cache, np.int32(r))
+                kept = []
+                for j in range(lines.shape[1]):
+                    step = functools.partial(program.pixel, *both, given, state, np.int32(j))
+                    if known[r, j]:
+                        _, state, own = step(lines[r, j])
+                    else:
+                        lines[r, j], state, own = pixel(lines[r, j], step)
+                    kept.append(own)
+                cache = program.close(*both, cache, tuple(kept), lines[r], np.int32(r))
+                passed += 1
+                if told is not None:
+                    told(passed)
+            image[:, :: walk.stride, :: walk.stride] = from_raster(lines.transpose(2, 0, 1, 3), walk.order)
+            done[:, :: walk.stride, :: walk.stride] = True
+        return image
 
     def probe(self) -> str:
         """SHA-256 of the probabilities in the first rows of a batch of arbitrary values, the same on both sides."""
-        found, rows = hashlib.sha256(), min(PROBED_ROWS, self.height)
-        shape = (rows, self.width, self.batch, self.model.shape[2])
+        found, shape = hashlib.sha256(), (self.batch, *self.model.shape)
         mixed = np.arange(math.prod(shape), dtype=np.uint64) * np.uint64(2654435761) >> np.uint64(13)
-        values = (mixed % np.uint64(self.model.levels)).astype(np.uint8).reshape(shape)
+        image = (mixed % np.uint64(self.model.levels)).astype(np.uint8).reshape(shape)
 
-        def pixel(r: int, j: int, step: Any) -> Any:
-            pmf, state, kept = step(values[r, j])
+        def pixel(values: np.ndarray, step: Step) -> Any:
+            pmf, state, kept = step(values)
             found.update(np.asarray(pmf).tobytes())
-            return values[r, j], state, kept
+            return values, state, kept
 
-        self.walk(self._asked() if self.conditional else None, pixel, rows=rows)
+        self.walk(image, self._asked() if self.conditional else None, pixel, rows=PROBED_ROWS)
         return found.hexdigest()
 
     def _asked(self) -> Any:
@@ -93,16 +117,30 @@ class Steps:
         return np.linspace(-1, 1, self.batch * math.prod(tail), dtype=np.float32).reshape(self.batch, *tail)
 
 
-@functools.lru_cache(maxsize=64)
-def _programs(model: Any, batch: int, platform: str) -> tuple[Callable[..., Any], ...]:
-    """To begin a batch, open a row, pass a pixel, close the row: `program(variables, condition, …)`, compiled. Models
-    are hashable, so both sides get the very same."""
+class _Program(NamedTuple):
+    """Of a walk, each compiled: its condition, if it makes one; to begin a batch, open a row, pass a pixel, close the
+    row: `program(variables, condition, …)`."""
 
+    walk: Walk
+    condition: Callable[..., Any] | None
+    start: Callable[..., Any]
+    open: Callable[..., Any]
+    pixel: Callable[..., Any]
+    close: Callable[..., Any]
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(model: Any, batch: int, platform: str) -> tuple[_Program, ...]:
+    """A program for each of a model's walks. Models are hashable, so both sides get the very same."""
+    return tuple(_program(walk, model.levels, batch, OPTIONS.get(platform)) for walk in model.walks())
+
+
+def _program(walk: Walk, levels: int, batch: int, options: dict[str, Any] | None) -> _Program:
     def compiled(method: Callable[..., Any]) -> Callable[..., Any]:
         def run(variables: Any, condition: Any, *given: Any) -> Any:
-            return method(model.walk(variables, batch, condition), *given)
+            return method(walk.walker(variables, batch, condition), *given)
 
-        return jax.jit(run, compiler_options=OPTIONS.get(platform))
+        return jax.jit(run, compiler_options=options)
 
     def start(walker: Any) -> Any:
         return walker.cache()
@@ -114,7 +152,7 @@ def _programs(model: Any, batch: int, platform: str) -> tuple[Callable[..., Any]
         pmf: list[Array] = []
 
         def draw(k: int, outputs: Array, value: Array) -> Array:
-            pmf.append(jnp.exp(model.likelihood.log_pmf_at(outputs, to_float(value, model.levels), k)))
+            pmf.append(jnp.exp(walk.likelihood.log_pmf_at(outputs, to_float(value, levels), k)))
             return known[:, k]
 
         _, state, kept = walker.pixel(walker.column(given, j), state, draw)
@@ -123,4 +161,5 @@ def _programs(model: Any, batch: int, platform: str) -> tuple[Callable[..., Any]
     def close_row(walker: Any, cache: Any, kept: Any, values: Array, r: Array) -> Any:
         return walker.finish(cache, jax.tree.map(lambda *leaves: jnp.stack(leaves), *kept), values, r)
 
-    return tuple(compiled(method) for method in (start, open_row, pixel, close_row))
+    condition = None if walk.condition is None else jax.jit(walk.condition, compiler_options=options)
+    return _Program(walk, condition, *(compiled(method) for method in (start, open_row, pixel, close_row)))

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from jaxgen import conditions
-from jaxgen.core import Autoregressive, Aux, Batch, Completer, Objective, Sampler, UsageError, Variables
+from jaxgen.core import Aux, Batch, Completer, Incremental, Objective, Sampler, UsageError, Variables, Walk
 from jaxgen.images import to_float
 from jaxgen.models.pixel import PixelModel
 from jaxgen.nn.upsample import Upsample
@@ -31,7 +31,7 @@ from jaxgen.orders import order_rank
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MultiScale(Autoregressive, Sampler, Completer):
+class MultiScale(Incremental, Sampler, Completer):
     """Two pixel models: `small` of every `scale`-th row and column, `large` of the other pixels.
 
     They say which models and with what settings; their own shape and levels, and the condition of `large`, are set
@@ -46,7 +46,6 @@ class MultiScale(Autoregressive, Sampler, Completer):
     lacks: ClassVar = {
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
-        "Incremental": "it goes over the image twice, once at each scale",
     }
 
     def __post_init__(self) -> None:
@@ -95,6 +94,10 @@ class MultiScale(Autoregressive, Sampler, Completer):
         made: Any = self.upsample.apply(_part(variables, "upsample"), small)
         return made[:, : self.shape[0], : self.shape[1]]
 
+    def _map_of(self, variables: Variables, image: Any) -> Array:
+        """The same, from whole images [b,h,w,c]."""
+        return self._map(variables, to_float(self._small_image(image), self.levels))
+
     def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
         """Fresh parameters; each model may look at its own part of the batch's images, if there are any."""
         for_small, for_up, for_large = jax.random.split(key, 3)
@@ -130,7 +133,7 @@ class MultiScale(Autoregressive, Sampler, Completer):
 
     def _large_log_prob(self, variables: Variables, image: Any, key: Any = None) -> Array:
         """Nats [b] of the pixels that S lacks, given x_S."""
-        features = self._map(variables, to_float(self._small_image(image), self.levels))
+        features = self._map_of(variables, image)
         found = self.fine.pixel_log_prob(_part(variables, "large"), image, features, key)
         return jnp.where(self._is_small, 0.0, found).sum(axis=(1, 2))
 
@@ -168,6 +171,14 @@ class MultiScale(Autoregressive, Sampler, Completer):
         rank, small = order_rank(self.shape, self.large.order) + math.prod(self.shape[:2]), self._is_small
         rank[small] = self.coarse.drawing_rank().reshape(-1)
         return np.argsort(np.argsort(rank, axis=None)).reshape(rank.shape)
+
+    def walks(self) -> tuple[Walk, ...]:
+        """Two: over the small image, and over the large one, whose map is made of the small image."""
+
+        def walk(model: PixelModel, name: str, **more: Any) -> Walk:
+            return Walk(model.order, model.likelihood, lambda v, *given: model.walk(_part(v, name), *given), **more)
+
+        return walk(self.coarse, "small", stride=self.scale), walk(self.fine, "large", condition=self._map_of)
 
     def sample(
         self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
@@ -222,7 +233,7 @@ class MultiScale(Autoregressive, Sampler, Completer):
         parts = self._small_image(image), given[every, every]
         small = draw_small(_part(variables, "small"), for_small, *parts, None, temperature)
         image, given = image.at[:, every, every].set(small), given.at[every, every].set(True)
-        features = self._map(variables, to_float(small, self.levels))
+        features = self._map_of(variables, image)
         return draw_large(_part(variables, "large"), for_large, image, given, features, temperature)
 
     def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from jaxgen import conditions
-from jaxgen.core import Aux, Batch, Completer, Incremental, Objective, Sampler, UsageError, Variables
+from jaxgen.core import Aux, Batch, Completer, Incremental, Objective, Sampler, UsageError, Variables, Walk
 from jaxgen.distributions import Head, Softmax
 from jaxgen.draws import check_temperature
 from jaxgen.images import bits_per_dim, to_float
@@ -71,6 +71,10 @@ class PixelModel(Incremental, Sampler, Completer):
     @abc.abstractmethod
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> Walker:
         """The net pixel by pixel, for `num` images of `width` columns; `condition` as the net takes it."""
+
+    def walks(self) -> tuple[Walk, ...]:
+        """One, over all pixels."""
+        return (Walk(self.order, self.likelihood, self.walk),)
 
     def walk(self, variables: Variables, num: int, condition: Any = None) -> Walker:
         """The walker over `num` images of the model's shape, turned to raster order."""
