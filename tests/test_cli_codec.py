@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxgen.cli import main
+from jaxgen.codec import container
 from jaxgen.data import digits
 
 SHOWN = np.round(np.arange(17) * (255 / 16)).astype(np.uint8)
@@ -196,6 +197,11 @@ def test_the_checkpoint_that_made_a_file_reads_it(runs, said, refused):
     error = refused("decompress", runs / "tiny", "two.jgz", "--step", 4, "-o", "no.npz")
     assert "another PixelCNN, or another checkpoint of it" in error
     assert "run tiny, step 2" in error
+    header, payload = container.unpack(Path("two.jgz").read_bytes(), "two.jgz")
+    Path("far.jgz").write_bytes(container.pack(header | {"about": {"run": "far", "step": 70}}, payload))
+    error = refused("decompress", runs / "tiny", "far.jgz")
+    assert "far.jgz was made by a PixelCNN, step 70 of the run far" in error
+    assert "has no checkpoint of that step: give the run that made it" in error
 
 
 def test_what_cannot_be_compressed_is_one_sentence(runs, refused):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,7 +95,7 @@ def decompress(args: Sequence[str]) -> int:
     channels = header["shape"][2]
     if path.suffix != ".npz" and channels not in (1, 3):
         raise UsageError(f"--output: images of {channels} channels are no pictures: give an .npz.")
-    options.step = options.step or str(header["about"].get("step", "best"))
+    options.step = options.step or _step(header, file, Path(options.run))
     run = open_run(options, 1)
     with counted(header["count"], "images") as told:
         found = codec.decompress(run.model, run.variables, data, str(file), told)
@@ -107,6 +107,23 @@ def decompress(args: Sequence[str]) -> int:
     figures["conditions"] = found.condition is not None
     say(options.json, figures, f"{path}: {len(found.image):,} images, as they were")
     return 0
+
+
+def _step(header: Mapping[str, Any], file: Path, folder: Path) -> str:
+    """The checkpoint that made a file. Raises `UsageError` for a run without it, which is another one."""
+    from jaxgen.history import saved_steps
+
+    about = header["about"]
+    if "step" not in about:
+        return "best"
+    saved = saved_steps(folder)
+    if saved and about["step"] not in saved:
+        of = f" of the run {about['run']}" if "run" in about else ""
+        raise UsageError(
+            f"{file} was made by a {header['model']}, step {about['step']}{of}; {folder} has no checkpoint of that "
+            "step: give the run that made it."
+        )
+    return str(about["step"])
 
 
 def _images(run: Any, options: Compress) -> tuple[Any, Any]:
