@@ -12,9 +12,9 @@ Uniform scores 4.09, independent per-pixel histograms 2.43.
 import optax
 
 from jaxgen import Recipe
-from jaxgen.data import digits
-from jaxgen.models import DiagonalBiLSTM
-from jaxgen.optimizers import warmup_cosine
+from jaxgen.data.arrays import digits
+from jaxgen.engine.optimizers import warmup_cosine
+from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM
 
 
 def recipe(

@@ -11,19 +11,25 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "jaxgen.core": (
-        *("Aux", "Autoregressive", "Batch", "Completer", "Density", "Encoder", "Model", "Objective", "Reconstructor"),
-        *("Sampler", "Variables"),
+    "jaxgen.core.errors": ("UsageError",),
+    "jaxgen.core.model": ("Aux", "Batch", "Model", "Objective", "Variables"),
+    "jaxgen.core.capabilities": (
+        *("Autoregressive", "Completer", "Density", "Encoder", "Incremental", "Reconstructor", "Sampler"),
     ),
-    "jaxgen.errors": ("UsageError",),
-    "jaxgen.train": ("Recipe",),
-    "jaxgen.run": ("load",),
-    "jaxgen.verification": ("verify",),
+    "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
+    "jaxgen.models": (
+        *("DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN", "PixelCNNPlusPlus"),
+        *("PixelSNAIL", "RowLSTM", "VAE"),
+    ),
     "jaxgen.data": (
-        *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped"),
-        *("requantised", "source"),
+        *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),
+        *("idx", "npz", "requantised", "source", "tfds"),
     ),
-    "jaxgen.models": ("DCGAN", "DiagonalBiLSTM", "PixelCNN", "RowLSTM", "VAE"),
+    "jaxgen.engine.recipe": ("Recipe",),
+    "jaxgen.engine.fit": ("fit",),
+    "jaxgen.engine.optimizers": ("muon", "warmup_cosine"),
+    "jaxgen.runs.load": ("load",),
+    "jaxgen.verification": ("verify",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -33,13 +33,14 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=None, help="so many images of it, evenly spaced (default all)")
     parser.add_argument("--batch", type=int, default=500, help="images coded side by side (default 500)")
     options = parser.parse_args()
-    from jaxgen import codec, mesh
-    from jaxgen.cli import pictures
-    from jaxgen.run import load
+    from jaxgen import codec
+    from jaxgen.cli.inputs import named_images
+    from jaxgen.engine.devices import cpu
+    from jaxgen.runs.load import load
 
-    mesh.prepare_cpu(1)
+    cpu.prepare_cpu(1)
     run = load(options.run)
-    found = pictures.images(run, options.split, options.num)
+    found = named_images(run, options.split, options.num)
     image, levels, bits = found.image, run.model.levels, found.image.size
     nats = -float(run.log_prob(image, condition=found.condition).astype(np.float64).sum())
     start = time.perf_counter()

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from jaxgen.core import Aux, Batch, Model, Objective, Variables
-from jaxgen.images import to_float
-from jaxgen.nn.pixel import DiagonalLayer, RowLayer
+from jaxgen.core.images import to_float
+from jaxgen.core.model import Aux, Batch, Model, Objective, Variables
+from jaxgen.models.pixel.pixelrnn_net import DiagonalLayer, RowLayer
 
 
 class _Row(RowLayer):

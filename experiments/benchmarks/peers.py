@@ -1,9 +1,10 @@
 """Straightforward PyTorch peers of the three pixel models, for side-by-side timing and for checking the function.
 
-Written as a careful PyTorch user would write them from 1601.06759 (the definitions are those of `jaxgen.nn.pixel`):
-masked convolutions as `Conv2d` with a mask, input-to-state maps computed for the whole image at once, recurrences as
-Python loops over rows or over the columns of a skewed map, both directions of the Diagonal BiLSTM one after the
-other, eager mode. Nothing is tuned beyond that, and nothing is held back. `load` copies jaxgen's variables.
+Written as a careful PyTorch user would write them from 1601.06759 (the definitions are those of
+`jaxgen.models.pixel.pixelrnn_net`): masked convolutions as `Conv2d` with a mask, input-to-state maps computed for the
+whole image at once, recurrences as Python loops over rows or over the columns of a skewed map, both directions of the
+Diagonal BiLSTM one after the other, eager mode. Nothing is tuned beyond that, and nothing is held back. `load` copies
+jaxgen's variables.
 
 PyTorch is the extra `benchmark`; only this folder and its tests import it. Maps are `float[b, features, h, w]`.
 """

@@ -1,8 +1,8 @@
 """A straightforward PyTorch peer of Gated PixelCNN, for side-by-side timing and for checking the function.
 
-Written as a careful PyTorch user would write it from 1606.05328 (the definitions are those of `jaxgen.nn.gated`):
-unmasked convolutions with padding above for the vertical stack, masked ones for the horizontal stack, a loop over
-layers, eager mode. `load` copies jaxgen's variables. Maps are `float[b, features, h, w]`.
+Written as a careful PyTorch user would write it from 1606.05328 (the definitions are those of
+`jaxgen.models.pixel.gated_net`): unmasked convolutions with padding above for the vertical stack, masked ones for the
+horizontal stack, a loop over layers, eager mode. `load` copies jaxgen's variables. Maps are `float[b, features, h, w]`.
 """
 
 from __future__ import annotations

@@ -28,18 +28,22 @@ IMAGES, SHAPE = 16, (28, 28, 1)
 
 def models() -> dict[str, tuple[Any, float | None]]:
     """Each model by its name, with the ratio that is asked of it, if one is."""
-    import jaxgen.models as m
+    from jaxgen.models.pixel.gated import GatedPixelCNN
+    from jaxgen.models.pixel.multiscale import MultiScale
+    from jaxgen.models.pixel.pixelcnnpp import PixelCNNPlusPlus
+    from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+    from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
     binary = {"shape": SHAPE, "levels": 2}
-    small = m.DiagonalBiLSTM(**binary)
+    small = DiagonalBiLSTM(**binary)
     return {
-        "PixelCNN 15×64": (m.PixelCNN(**binary), 320),
-        "Diagonal BiLSTM 7×16": (m.DiagonalBiLSTM(**binary), 1000),
-        "Row LSTM 7×16": (m.RowLSTM(**binary), None),
-        "Gated PixelCNN 15×64": (m.GatedPixelCNN(**binary), None),
-        "PixelCNN++ 2×32, 256 levels": (m.PixelCNNPlusPlus(shape=SHAPE, levels=256, layers=2, features=32), None),
-        "PixelSNAIL 2×2×32": (m.PixelSNAIL(**binary, blocks=2, layers=2, features=32), None),
-        "Multi-scale, Diagonal 7×16 twice": (m.MultiScale(**binary, small=small, large=small), None),
+        "PixelCNN 15×64": (PixelCNN(**binary), 320),
+        "Diagonal BiLSTM 7×16": (DiagonalBiLSTM(**binary), 1000),
+        "Row LSTM 7×16": (RowLSTM(**binary), None),
+        "Gated PixelCNN 15×64": (GatedPixelCNN(**binary), None),
+        "PixelCNN++ 2×32, 256 levels": (PixelCNNPlusPlus(shape=SHAPE, levels=256, layers=2, features=32), None),
+        "PixelSNAIL 2×2×32": (PixelSNAIL(**binary, blocks=2, layers=2, features=32), None),
+        "Multi-scale, Diagonal 7×16 twice": (MultiScale(**binary, small=small, large=small), None),
     }
 
 
@@ -53,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.samples < 1 or options.naive < 0:
         parser.error(f"wanted --samples from 1 and --naive from 0 on, got {options.samples}, {options.naive}")
-    from jaxgen.mesh import prepare_cpu
+    from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(IMAGES)
     say(machine() + "\n\n| model | cached, s | images/s | naive, s | ratio | asked | differing | PyTorch, s | ratio |")
@@ -69,7 +73,7 @@ def row(name: str, model: Any, asked: float | None, options: argparse.Namespace)
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxgen.mesh import make_mesh, replicated, sharded
+    from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
 
     mesh = make_mesh()
     variables = random_weights(model)

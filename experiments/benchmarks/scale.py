@@ -70,12 +70,12 @@ def devices(options: argparse.Namespace) -> list[str]:
 
 def work(count: int) -> None:
     """A process with so many devices: trains as many steps as it is asked for, and answers seconds per step."""
-    from jaxgen.mesh import prepare_cpu
+    from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(count * SHARE)
     from train_step import Engine
 
-    from jaxgen.models import PixelCNN
+    from jaxgen.models.pixel.pixelrnn import PixelCNN
 
     answers, sys.stdout = sys.stdout, sys.stderr
     engine = Engine(*run(PixelCNN(shape=(28, 28, 1), levels=2, layers=15, features=64), count * SHARE))
@@ -91,8 +91,8 @@ def run(model: Any, batch: int, images: int = 512, **knobs: Any) -> tuple[Any, A
     import numpy as np
     import optax
 
-    from jaxgen.data import Dataset, Source, Split
-    from jaxgen.train import Recipe
+    from jaxgen.data.dataset import Dataset, Source, Split
+    from jaxgen.engine.recipe import Recipe
 
     split = Split(np.random.default_rng(0).integers(0, model.levels, (images, *model.shape), np.uint8))
     data = Dataset("noise", model.levels, split, Split(split.image[:16]), None, "noise")
@@ -103,12 +103,13 @@ def run(model: Any, batch: int, images: int = 512, **knobs: Any) -> tuple[Any, A
 
 def saves(options: argparse.Namespace) -> list[str]:
     """How long a save blocks."""
-    from jaxgen.mesh import prepare_cpu
+    from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(16)
-    from jaxgen import checkpoint
-    from jaxgen.models import DiagonalBiLSTM
-    from jaxgen.train import Reporter, fit
+    from jaxgen.engine import checkpoint
+    from jaxgen.engine.fit import fit
+    from jaxgen.engine.reporter import Reporter
+    from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM
 
     blocked: list[float] = []
     marks: list[float] = []
@@ -121,9 +122,9 @@ def saves(options: argparse.Namespace) -> list[str]:
             super().save(*args, **kwargs)
             blocked.append(time.perf_counter() - start)
 
-    import jaxgen.train
+    import jaxgen.engine.fit
 
-    jaxgen.train.Checkpoints = Timed  # type: ignore[misc]
+    jaxgen.engine.checkpoint.checkpoints.Checkpoints = Timed  # type: ignore[misc]
     rows = ["| model | 100 steps, s | a save blocks for, ms | share | asked | with the steps behind it, ms | share |"]
     rows.append("|---|---|---|---|---|---|---|")
     for name, layers, features, shape, levels in (
@@ -151,12 +152,12 @@ def saves(options: argparse.Namespace) -> list[str]:
 
 def streamed(options: argparse.Namespace) -> list[str]:
     """Speed of data that stay on the host."""
-    from jaxgen.mesh import prepare_cpu
+    from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(16)
     from train_step import SETTLE, Engine
 
-    from jaxgen.models import PixelCNN
+    from jaxgen.models.pixel.pixelrnn import PixelCNN
 
     recipe, data = run(PixelCNN(shape=(28, 28, 1), levels=2, layers=1, features=8), 16, images=20_000)
     engines = {"resident": Engine(recipe, data), "streamed": Engine(recipe, data, budget=0)}

@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/time_to_quality.py --data PATH
     python experiments/benchmarks/time_to_quality.py --data PATH --minutes 60 --curve 2000
-    python experiments/benchmarks/time_to_quality.py --data PATH --recipes diagonal_mnist_short rowlstm_mnist_hour
+    python experiments/benchmarks/time_to_quality.py --data PATH --recipes diagonal_mnist/short rowlstm_mnist/hour
 
 A recipe is first run for some seconds to learn its steps per second on this machine, which is not counted. Then its
 number of steps is set to what fits into the minutes, so that its schedule ends with them (`--fill` leaves room for a
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="static binarised MNIST, as `jaxgen train --data` takes it")
     parser.add_argument("--minutes", type=float, default=8.0, help="of training (default 8)")
-    parser.add_argument("--recipes", nargs="+", default=["diagonal_mnist_hour"], help="stems in experiments/")
+    parser.add_argument("--recipes", nargs="+", default=["diagonal_mnist/hour"], help="NAME or NAME/PRESET")
     parser.add_argument("--fill", type=float, default=0.985, help="share of the minutes that the steps should fill")
     parser.add_argument("--curve", type=int, default=10**9, help="score validation data every so many steps too")
     parser.add_argument("--seed", type=int, default=0)
@@ -46,7 +46,7 @@ def main() -> None:
         parser.error(f"--curve is a number of steps, at least 1, got {options.curve}")
     if not 0 < options.fill <= 1:
         parser.error(f"--fill is a share of the minutes, above 0 and at most 1, got {options.fill}")
-    from jaxgen.mesh import prepare_cpu
+    from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(16)
     say("| recipe | steps | seconds | parameters | valid, nats | load before and after |\n|---|---|---|---|---|---|")
@@ -61,10 +61,12 @@ def main() -> None:
 
 def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One recipe, trained for its minutes and scored on validation data."""
-    from jaxgen.recipe import build, load_file
-    from jaxgen.run import open_folder
+    from jaxgen.runs.folder import open_folder
+    from jaxgen.runs.recipes.build import build
+    from jaxgen.runs.recipes.find import find
 
-    file = load_file(ROOT / "experiments" / f"{name}.py")
+    stem, _, preset = name.partition("/")
+    file = find(stem).with_preset(preset) if preset else find(stem)
     settings = {"evaluate_every": 10**9, "samples": 0, "data": options.data, "seed": options.seed}
     made = build(file, {**settings, "steps": 10**9})
     dataset = made.data.load()
@@ -98,7 +100,8 @@ def timed(made: Any, dataset: Any, over: Callable[[Any], bool], folder: Path | N
     A clock has the seconds of training (`now`, scoring left out), those at which each step was reported (`marks`), and
     steps, seconds and nats of each time that validation data were scored (`curve`).
     """
-    from jaxgen.train import Reporter, fit
+    from jaxgen.engine.fit import fit
+    from jaxgen.engine.reporter import Reporter
 
     class Clock(Reporter):
         def __init__(self) -> None:
@@ -121,8 +124,8 @@ def timed(made: Any, dataset: Any, over: Callable[[Any], bool], folder: Path | N
 
 def scored(run: dict[str, Any], split: str) -> float:
     """Nats of a whole split, with averaged parameters."""
-    from jaxgen.evaluate import evaluate
-    from jaxgen.step import averaged
+    from jaxgen.engine.evaluate import evaluate
+    from jaxgen.engine.state import averaged
 
     found = evaluate(run["made"].model, averaged(run["outcome"].state), getattr(run["dataset"], split))
     return float(found["nats"])

@@ -3,10 +3,10 @@
     python experiments/benchmarks/train_step.py                (all cases, about ten minutes on two cores)
     python experiments/benchmarks/train_step.py --only diagonal --samples 9
 
-Ours runs through the engine (`jaxgen.train.fit`, `jaxgen.evaluate`) as the command line sets it up on this machine,
-and once as a plain library call on one device; the peers (`peers.py`, which the tests hold against our models) run
-eagerly with RMSprop in the quicker of the two memory layouts. All live in processes of their own, which stay warm and
-measure in turn while the others sleep; both sides may use every core. Rows give medians over the samples, wall and
+Ours runs through the engine (`jaxgen.engine.fit.fit`, `jaxgen.engine.evaluate`) as the command line sets it up on this
+machine, and once as a plain library call on one device; the peers (`peers.py`, which the tests hold against our models)
+run eagerly with RMSprop in the quicker of the two memory layouts. All live in processes of their own, which stay warm
+and measure in turn while the others sleep; both sides may use every core. Rows give medians over the samples, wall and
 CPU time per step. A ratio is PyTorch's time over ours. The share is useful arithmetic (live taps, real pixels; a
 training step counts three passes) over time, of the best rate of a large matrix product on all cores in the same run:
 where PyTorch has a share of s, no ratio above 1/s is possible. The last table is the engine's step against a bare
@@ -220,7 +220,7 @@ def work(name: str) -> None:
             wall, cpu = sides[question["bare"]].measure(question["steps"])
             answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
         elif question["do"] == "peak":
-            from jaxgen.bench import matmul_peak
+            from jaxgen.engine.bench import matmul_peak
 
             answer = {"flops": matmul_peak()}
         else:
@@ -285,14 +285,14 @@ def torch_side(case: Case) -> Loop:
 
 def jax_side(case: Case, as_command: bool, bare: bool) -> Any:
     """Our steps: through the engine, or (`bare`) a jitted loss-gradient-update alone."""
-    from jaxgen.mesh import prepare_cpu
+    from jaxgen.engine.devices.cpu import prepare_cpu
 
     if as_command:
         prepare_cpu(case.batch)
     import optax
 
-    from jaxgen.data import Dataset, Source, Split
-    from jaxgen.train import Recipe
+    from jaxgen.data.dataset import Dataset, Source, Split
+    from jaxgen.engine.recipe import Recipe
 
     images = pictures(case)
     split = Split(images)
@@ -316,7 +316,8 @@ class Engine:
     """`fit` in a thread, which is let go for so many steps and then held at its reporter."""
 
     def __init__(self, recipe: Any, data: Any, **options: Any):
-        from jaxgen.train import Reporter, fit
+        from jaxgen.engine.fit import fit
+        from jaxgen.engine.reporter import Reporter
 
         self.allowed: queue.Queue[int] = queue.Queue()
         self.marks: queue.Queue[tuple[float, float]] = queue.Queue()
@@ -356,7 +357,7 @@ def bare_steps(recipe: Any, data: Any) -> Loop:
     import jax
     import optax
 
-    from jaxgen.mesh import make_mesh, replicated, sharded
+    from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
 
     mesh = make_mesh()
     batch = jax.device_put({"image": data.train.image[: recipe.batch]}, sharded(mesh))
@@ -382,12 +383,12 @@ def bare_steps(recipe: Any, data: Any) -> Loop:
 
 
 def forward(recipe: Any, data: Any) -> Loop:
-    """Log-probabilities by `jaxgen.evaluate`, a batch at a time."""
+    """Log-probabilities by `jaxgen.engine.evaluate`, a batch at a time."""
     import jax
 
-    from jaxgen.data import Split
-    from jaxgen.evaluate import evaluate
-    from jaxgen.mesh import make_mesh, replicated
+    from jaxgen.data.dataset import Split
+    from jaxgen.engine.devices.mesh import make_mesh, replicated
+    from jaxgen.engine.evaluate import evaluate
 
     mesh, count = make_mesh(), 8
     variables = jax.jit(recipe.model.init, out_shardings=replicated(mesh))(

@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from jaxgen import recipe
-from jaxgen.errors import UsageError, nearest
-from jaxgen.knobs import type_name
+from jaxgen.core.errors import UsageError, nearest
+from jaxgen.runs import recipes
+from jaxgen.runs.recipes.knobs import type_name
 
 T = TypeVar("T")
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="Print the result as JSON.")]
@@ -47,23 +47,42 @@ def parse(kind: type[T], args: Sequence[str], prog: str, description: str | None
     return found
 
 
-def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipe.RecipeFile, T, dict[str, Any]]:
-    """A recipe, this command's own flags and all knobs, from `RECIPE [--knob value …] [--flag …]`.
+def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipes.RecipeFile, T, dict[str, Any]]:
+    """A recipe, this command's own flags and all knobs, from `RECIPE [--preset NAME] [--knob value …] [--flag …]`.
 
-    The recipe must come first: its signature says what the rest means.
+    The recipe must come first: its signature says what the rest means. A preset changes the knobs' defaults.
     """
     if args and args[0] in ("-h", "--help"):
         parse(kind, args, f"{prog} RECIPE [--knob value ...]")
     if not args or args[0].startswith("-"):
         rest = " ".join(["RECIPE", *args])
         raise UsageError(f"the recipe comes first: `{prog} {rest}`; `jaxgen list` shows the recipes.")
-    file = recipe.find(args[0])
+    file, args = _variant(recipes.find(args[0]), args)
     own = [_field(knob) for knob in file.knobs.values()]
     common = [_field(knob, help_behavior_hint="(default: the recipe's)") for knob in file.common.values()]
     knobs = dataclasses.make_dataclass("Knobs", own + common)
     both = dataclasses.make_dataclass("Both", [_nested("knobs", knobs), _nested("options", kind)])
     found: Any = parse(both, args[1:], f"{prog} {args[0]}", file.doc or file.name)
     return file, found.options, file.settings(dataclasses.asdict(found.knobs))
+
+
+def _variant(file: recipes.RecipeFile, args: Sequence[str]) -> tuple[recipes.RecipeFile, list[str]]:
+    """The recipe that `--preset NAME` and `--smoke` make of it, and the words that are left: both change defaults."""
+    first, *words = args
+    rest, preset, smoke = [first], "", False
+    while words:
+        word = words.pop(0)
+        name, _, value = word.partition("=")
+        if name == "--preset":
+            preset = value or (words.pop(0) if words else "")
+            if not preset:
+                raise UsageError(f"--preset wants a name. Presets of {file.name}: {', '.join(file.presets) or 'none'}.")
+        elif word == "--smoke":
+            smoke = True
+        else:
+            rest.append(word)
+    file = file.with_preset(preset) if preset else file
+    return file.with_smoke() if smoke else file, rest
 
 
 def _nested(name: str, kind: Any) -> tuple[str, Any, Any]:

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxgen import __version__
-from jaxgen.codec.steps import Steps
-from jaxgen.core import Variables
-from jaxgen.errors import UsageError
+from jaxgen.codec.programs import Steps
+from jaxgen.core.errors import UsageError
+from jaxgen.core.model import Variables
 
 MAGIC = b"\x89jaxgen\n"
 FORMAT = 2

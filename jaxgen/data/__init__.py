@@ -1,11 +1,11 @@
 """Image data: descriptions that load checked uint8 arrays, and the transforms that run inside the compiled step."""
 
 from jaxgen.data.arrays import digits, idx, npz
-from jaxgen.data.base import Dataset, Source, Split, Transform
-from jaxgen.data.binarized import binarized_mnist
-from jaxgen.data.pictures import folder
-from jaxgen.data.prepared import tfds
-from jaxgen.data.spec import source
+from jaxgen.data.binarized_mnist import binarized_mnist
+from jaxgen.data.dataset import Dataset, Source, Split, Transform
+from jaxgen.data.picture_folder import folder
+from jaxgen.data.source import source
+from jaxgen.data.tfds import tfds
 from jaxgen.data.transforms import dynamic_binarization, flipped, requantised
 
 __all__ = [

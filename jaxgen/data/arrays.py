@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.core import UsageError
-from jaxgen.data.base import Source, Split, conditions, finish, labels, order, take
+from jaxgen.core.errors import UsageError
+from jaxgen.data.dataset import Source, Split, checked_conditions, finish, labels, order, take
 
 IDX_PREFIXES = {"train": ("train",), "valid": ("valid", "validation"), "test": ("t10k", "test")}
 NPZ_IMAGES = {
@@ -160,7 +160,9 @@ def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
                 splits[key] = Split(
                     _unpacked(arrays[image], known, f"{path}, array {image!r}"),
                     None if label is None else labels(arrays[label], f"{path}, array {label!r}"),
-                    None if condition is None else conditions(arrays[condition], f"{path}, array {condition!r}"),
+                    None
+                    if condition is None
+                    else checked_conditions(arrays[condition], f"{path}, array {condition!r}"),
                 )
         if "train" not in splits:
             found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()) or "nothing"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.core import UsageError
+from jaxgen.core.errors import UsageError
 
 Allocate = Callable[[str, tuple[int, ...], Any], np.ndarray]
 """`allocate(name, shape, dtype)`: an array to be filled."""

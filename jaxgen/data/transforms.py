@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxgen import images
-from jaxgen.core import Batch, UsageError
-from jaxgen.data.base import Dataset, Source, Split, Transform
+from jaxgen.core import images
+from jaxgen.core.errors import UsageError
+from jaxgen.core.model import Batch
+from jaxgen.data.dataset import Dataset, Source, Split, Transform
 
 
 def dynamic_binarization(source: Source) -> Source:

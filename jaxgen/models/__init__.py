@@ -1,15 +1,13 @@
 """The models: one system per file, its nets, its losses and its samplers."""
 
-from jaxgen.models.dcgan import DCGAN
-from jaxgen.models.diagonal import DiagonalBiLSTM
-from jaxgen.models.ensemble import OrderEnsemble
-from jaxgen.models.gated import GatedPixelCNN
-from jaxgen.models.multiscale import MultiScale
-from jaxgen.models.pixelcnn import PixelCNN
-from jaxgen.models.pixelcnnpp import PixelCNNPlusPlus
-from jaxgen.models.pixelsnail import PixelSNAIL
-from jaxgen.models.rowlstm import RowLSTM
-from jaxgen.models.vae import VAE
+from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.latent.vae import VAE
+from jaxgen.models.pixel.ensemble import OrderEnsemble
+from jaxgen.models.pixel.gated import GatedPixelCNN
+from jaxgen.models.pixel.multiscale import MultiScale
+from jaxgen.models.pixel.pixelcnnpp import PixelCNNPlusPlus
+from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
 __all__ = [
     "DCGAN",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen.draws import example_keys
+from jaxgen.core.keys import example_keys
 
 
 class Dropout(nn.Module):

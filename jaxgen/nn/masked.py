@@ -147,3 +147,29 @@ class MaskedConv(nn.Module):
         x, kernel = x.astype(dtype), kernel.astype(dtype)
         y = dense(x, kernel[0]) if taps == ((0, 0),) else tap_conv(x, kernel, taps)
         return y, bias.astype(dtype)
+
+
+POINT = ((0, 0),)
+
+
+def colours(features: int, channels: int, gates: int = 1) -> tuple[int, ...]:
+    """Colour group of each feature of a map, as a tuple (`nn.masked.groups`)."""
+    return tuple(groups(features, channels, gates).tolist())
+
+
+@jax.custom_vjp
+def relu(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """max(x, 0), which remembers its result alone: the product that follows keeps that anyway."""
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: Array) -> tuple[Array, Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: Array, dy: Array) -> tuple[Array]:
+    return (jnp.where(y > 0, dy, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)

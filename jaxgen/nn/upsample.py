@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen.nn.masked import dense, tap_conv
-from jaxgen.nn.pixel import relu
+from jaxgen.nn.masked import dense, relu, tap_conv
 
 TAPS = tuple((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1))
 

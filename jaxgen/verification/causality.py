@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.core import Autoregressive
-from jaxgen.verification import sight
-from jaxgen.verification.check import Check, Subject, size
-from jaxgen.verification.plane import circle, reading_rank
-from jaxgen.verification.sight import View, site
+from jaxgen.core.capabilities import Autoregressive
+from jaxgen.verification import sensitivity
+from jaxgen.verification.reading_order import circle, reading_rank
+from jaxgen.verification.sensitivity import View, site
+from jaxgen.verification.subject import Check, Subject, size
 
 LARGEST = 13_000
 """Sub-pixels of the largest image whose context, their square, is looked at in full size."""
@@ -29,7 +29,7 @@ def causality(subject: Subject, key: Any) -> tuple[Check, ...]:
     context = np.asarray(other.context())
     order, rank = _order(context)
     n = rank.size
-    strength, networks = sight.sensitivity(other, subject.networks, context.reshape(n, n), key)
+    strength, networks = sensitivity.sensitivity(other, subject.networks, context.reshape(n, n), key)
     where = f"{networks} random networks, {size(other.shape)}"
     return order, _leaks("causality", strength, context, rank, np.arange(n), where), _holes(strength, context, rank)
 
@@ -45,7 +45,7 @@ def full_size(subject: Subject, key: Any) -> tuple[Check]:
         return (Check(name, None, f"{n:,} sub-pixels have too large a context to be looked at"),)
     context = np.asarray(model.context())
     rows = np.union1d([0, _middle(model.shape), n - 1], np.random.default_rng(0).integers(0, n, 3))
-    slope = sight.jacobian(model, len(rows))
+    slope = sensitivity.jacobian(model, len(rows))
     strength = slope(subject.networks(model, key), rows, key)
     if variables is not None:
         strength = np.maximum(strength, slope(variables, rows, key))

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxgen.core import Autoregressive, Variables
-from jaxgen.images import to_float
-from jaxgen.verification.check import FEW, Check, Subject, count, size
-from jaxgen.verification.sight import is_conditional, same_condition, site, some_images
+from jaxgen.core.capabilities import Autoregressive
+from jaxgen.core.images import to_float
+from jaxgen.core.model import Variables
+from jaxgen.verification.sensitivity import is_conditional, same_condition, site, some_images
+from jaxgen.verification.subject import FEW, Check, Subject, count, size
 
 COUNTED = 5000, 70_000
 """Images of a tiny size at most, and at most where none is so tiny: 2^16 are those of 4×4 binary pixels."""

@@ -1,0 +1,166 @@
+"""`jaxgen inspect`: parameters, capabilities, and the cost of a step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.cli import flags
+from jaxgen.cli.output import table
+from jaxgen.core.errors import UsageError
+
+
+@dataclasses.dataclass(kw_only=True)
+class Inspect:
+    """What a model holds and can do, and what a training step costs. Give a recipe and its knobs, or a run's folder."""
+
+    table_depth: int = 2
+    """How deep the table of parameters goes."""
+    json: flags.Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Run `jaxgen inspect`; returns its exit code."""
+    from jaxgen.runs import recipes
+
+    of_run = bool(args) and not args[0].startswith("-") and Path(args[0]).is_dir()
+    if of_run:
+        options = flags.parse(Inspect, args[1:], f"jaxgen inspect {args[0]}")
+        from jaxgen.runs.folder import read_run
+
+        record = read_run(args[0])
+        made = recipes.build(record.file, record.settings)
+    else:
+        file, options, settings = flags.with_recipe(Inspect, args, "jaxgen inspect")
+        made = recipes.build(file, settings)
+    if options.table_depth < 1:
+        raise UsageError(f"--table-depth must be at least 1, got {options.table_depth}.")
+    from jaxgen.engine.devices import cpu
+
+    cpu.prepare_cpu(made.batch)
+    found = _inspected(made, _transform(made, of_run), options.table_depth)
+    if options.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        _show(found)
+    return 0
+
+
+def _transform(made: Any, of_run: bool) -> Any:
+    """That of the recipe's data, or None where these are not there: it is a small part of the cost."""
+    from jaxgen.data.source import UnknownData
+
+    try:
+        return made.data.load().transform
+    except UsageError as error:
+        if isinstance(error, UnknownData) and not of_run:
+            raise  # mistyped; a run has had its data
+        return None
+
+
+def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
+    """All that `inspect` says, without starting a run."""
+    import jax
+    import jax.numpy as jnp
+
+    import jaxgen.models  # noqa: F401 (so that every model with a capability is known)
+    from jaxgen.core.capabilities import CAPABILITIES, Density, capabilities, models_with
+    from jaxgen.core.conditions import tail
+    from jaxgen.engine.state import init_state
+
+    model = made.model
+    batch: dict[str, Any] = {
+        "image": jax.ShapeDtypeStruct((made.batch, *model.shape), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
+    }
+    beside = tail(getattr(model, "condition", None), model.shape)
+    if beside:
+        batch["condition"] = jax.ShapeDtypeStruct((made.batch, *beside), jnp.float32)
+    state = jax.eval_shape(lambda batch: init_state(made, batch), batch)
+    params = jax.tree_util.tree_leaves_with_path(state.variables["params"])
+    modules: dict[str, dict[str, int]] = {}
+    for path, leaf in params:
+        entry = modules.setdefault("/".join(str(p.key) for p in path[:depth]), {"parameters": 0, "bytes": 0})
+        entry["parameters"] += math.prod(leaf.shape)
+        entry["bytes"] += math.prod(leaf.shape) * leaf.dtype.itemsize
+    can = capabilities(model)
+    lacks = {
+        c.__name__: model.lacks.get(c.__name__, f"{type(model).__name__} is no {c.__name__}")
+        for c in CAPABILITIES
+        if c.__name__ not in can
+    }
+    return {
+        "model": type(model).__name__,
+        "shape": list(model.shape),
+        "levels": model.levels,
+        "data": made.data.name,
+        "can": list(can),
+        "exact": model.exact if isinstance(model, Density) else None,
+        "lacks": lacks,
+        "models_with": {c.__name__: list(models_with(c)) for c in CAPABILITIES if c.__name__ in lacks},
+        "objectives": [{"name": o.name, "trains": list(o.trains), "every": o.every} for o in model.objectives()],
+        "modules": modules,
+        "parameters": sum(m["parameters"] for m in modules.values()),
+        "bytes": sum(m["bytes"] for m in modules.values()),
+        "step": _cost(made, transform, state, batch),
+    }
+
+
+def _cost(made: Any, transform: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """What one training step costs: its arithmetic, and what the compiler says of its program for one device."""
+    import jax
+
+    from jaxgen.engine.devices.mesh import make_mesh
+    from jaxgen.engine.jaxprs import count_flops
+    from jaxgen.engine.step import make_step
+
+    acting = tuple(True for _ in made.model.objectives())
+    step = make_step(made, transform, acting=acting, loops=False)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    return {
+        "batch": made.batch,
+        "device": make_mesh().devices.flat[0].platform,
+        "flops": count_flops(jax.make_jaxpr(step)(state, batch)),
+        "xla_flops": cost.get("flops"),
+        "xla_bytes_accessed": cost.get("bytes accessed"),
+        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+        "argument_bytes": getattr(memory, "argument_size_in_bytes", None),
+    }
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    size = "×".join(map(str, found["shape"]))
+    exact = {True: " (exact likelihood)", False: " (a bound of the likelihood)", None: ""}[found["exact"]]
+    lines = [f"{found['model']}: {size} images of {found['levels']} levels, on {found['data']}"]
+    lines.append(f"can       {', '.join(found['can']) or 'nothing but train'}{exact}")
+    for i, (name, why) in enumerate(found["lacks"].items()):
+        others = ", ".join(found["models_with"][name])
+        lines.append(
+            f"{'cannot' if i == 0 else '':<10}{name}: {why}{f' (models that can: {others})' if others else ''}"
+        )
+    for i, o in enumerate(found["objectives"]):
+        every = "" if o["every"] == 1 else f", every {o['every']} steps"
+        lines.append(f"{'trains' if i == 0 else '':<10}{', '.join(o['trains'])} by {o['name']}{every}")
+    step = found["step"]
+    cost = f"{_unit(step['flops'], 'FLOP')} in products and convolutions"
+    if step["temporary_bytes"] is not None:
+        cost += f", {_unit(step['temporary_bytes'], 'B')} of memory beside state and batch"
+    lines.append(f"step      batch {step['batch']} on one {step['device']} device: {cost}")
+    if step["xla_flops"]:
+        moved = f", {_unit(step['xla_bytes_accessed'], 'B')} moved" if step["xla_bytes_accessed"] else ""
+        lines.append(f"{'':<10}XLA counts {_unit(step['xla_flops'], 'FLOP')}{moved}, the body of a loop once")
+    sys.stdout.write("\n".join(lines) + "\n\n")
+    rows = [[name, f"{m['parameters']:,}", f"{m['bytes']:,}"] for name, m in found["modules"].items()]
+    rows.append(["all", f"{found['parameters']:,}", f"{found['bytes']:,}"])
+    table(rows, ("module", "parameters", "bytes"), right=("parameters", "bytes"))
+
+
+def _unit(value: int | float, unit: str) -> str:
+    power = max(0, min(4, int(math.log10(value) // 3))) if value >= 1 else 0
+    return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T'][power]}{unit}"

@@ -1,0 +1,209 @@
+"""Images, masks and conditions that a user names on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from jaxtyping import Bool
+
+from jaxgen.core.conditions import Classes, Map, Vector
+from jaxgen.core.errors import UsageError
+from jaxgen.core.images import requantise
+from jaxgen.data.arrays import read_npz
+from jaxgen.data.dataset import checked_conditions, split_arrays, take
+from jaxgen.data.picture_folder import SUFFIXES, picture_files, read_picture
+from jaxgen.engine.evaluate import example_condition
+from jaxgen.explore.inputs import checked_condition
+
+IMAGES = (
+    "A split of the run's data (test, valid, train), an .npz with the images as `image`, a picture, a folder of "
+    "pictures, or a data set as `jaxgen data list` names them."
+)
+Images = Annotated[str, tyro.conf.arg(help=IMAGES)]
+
+
+def slug(name: str) -> str:
+    """A name of images as part of a file's name."""
+    return re.sub(r"[^\w.=-]+", "_", name).strip("_")[-60:] or "images"
+
+
+SPLITS = ("test", "valid", "train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Images `uint8[b,h,w,c]` with the model's levels, a name for each, and what the model is conditioned on."""
+
+    image: np.ndarray
+    names: list[str]
+    condition: np.ndarray | None
+
+
+def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
+    """True where pixels are given: a half by its name, or the light part of a picture of the model's size.
+
+    Raises `UsageError` for a picture of another size, and where everything or nothing is given.
+    """
+    h, w, _ = shape
+    given = np.zeros((h, w), bool)
+    halves: dict[str, Any] = {
+        "top-half": np.s_[: h // 2],
+        "bottom-half": np.s_[h - h // 2 :],
+        "left-half": np.s_[:, : w // 2],
+        "right-half": np.s_[:, w - w // 2 :],
+    }
+    if keep in halves:
+        given[halves[keep]] = True
+    else:
+        light = read_picture(Path(keep), 1)
+        if light.shape[:2] != (h, w):
+            raise UsageError(
+                f"mask {keep} is {light.shape[0]}×{light.shape[1]}, the model's images are {h}×{w}: resize it."
+            )
+        given = light[..., 0] >= 128
+    if given.all():
+        raise UsageError(f"--keep {keep} gives every pixel, so that nothing is left to draw: leave some dark.")
+    if not given.any():
+        raise UsageError(f"--keep {keep} gives no pixel: `jaxgen sample` draws whole images.")
+    return given
+
+
+def named_images(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found:
+    """Images of a split of the run's data, of an .npz that a command wrote (`saved`), of one picture, of a folder of
+    pictures, or of another data set's test split: all, or `num` of them, evenly spaced.
+
+    Pictures are requantised to the model's levels. Conditions are the images' own, or `label` for all. Raises
+    `UsageError` for another size, levels of a data set, and conditions that are missing or of another kind.
+    """
+    path = Path(name)
+    if name not in SPLITS and path.is_file() and path.suffix.lower() in SUFFIXES:
+        found = _read(run, [path], [name])
+    elif name not in SPLITS and path.is_dir() and (files := picture_files(path)):
+        files = [files[i] for i in _spaced(len(files), num)]
+        found = _read(run, files, [str(file.relative_to(path)) for file in files])
+    else:
+        found = saved(run, name, num, label) or _of_data(run, name, num, with_labels=label is None)
+    if label is not None:
+        return dataclasses.replace(found, condition=labels(run.model, label, len(found.image)))
+    kind = getattr(run.model, "condition", None)
+    if found.condition is None and isinstance(kind, Classes) and not kind.dropout:
+        raise UsageError(
+            f"{name} has no labels, and {type(run.model).__name__} is conditional on them: give one with --label."
+        )
+    return found
+
+
+def saved(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found | None:
+    """Images of an .npz as `jaxgen sample` and `jaxgen decompress` write it, with the array `image`, at the model's
+    levels: all, or `num` of them, evenly spaced. None for any other name, that of a split among them.
+
+    Conditions are the file's `label` or `condition`, or `label` for all. Raises `UsageError` for what does not fit.
+    """
+    path = Path(name)
+    if name in SPLITS or path.suffix != ".npz" or not path.is_file():
+        return None
+    arrays = read_npz(path)
+    if "image" not in arrays:
+        return None
+    image = arrays["image"]
+    if image.dtype != np.uint8 or image.ndim != 4 or not len(image):
+        raise UsageError(f"{name}: wanted images uint8[n, height, width, channels], got {image.dtype}{[*image.shape]}.")
+    run.check(image.shape[1:], max(int(image.max()) + 1, run.model.levels), name)
+    index = _spaced(len(image), num)
+    names = [f"{path.stem} {i}" for i in index]
+    if label is not None:
+        return Found(image[index], names, labels(run.model, label, len(index)))
+    if "condition" in arrays:
+        arrays["condition"] = checked_conditions(arrays["condition"], f"{name}, array 'condition'")
+    numbers = isinstance(getattr(run.model, "condition", None), Vector | Map)
+    condition = run.model.condition_of(arrays) if ("condition" if numbers else "label") in arrays else None
+    if condition is None:
+        return Found(image[index], names, None)
+    try:
+        return Found(image[index], names, checked_condition(run.model, condition, len(image))[index])
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}.") from error
+
+
+def labels(model: Any, label: int, num: int) -> np.ndarray:
+    """One label for all images. Raises `UsageError` where the model is unconditional or does not know it."""
+    if abs(label) > np.iinfo(np.int32).max:
+        raise UsageError(f"--label {label}: class out of range, no model has so many.")
+    try:
+        return np.asarray(checked_condition(model, np.full(num, label, np.int32), num))
+    except UsageError as error:
+        raise UsageError(f"--label {label}: {error}.") from error
+
+
+def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> np.ndarray | None:
+    """What `num` images are drawn by: one label for all, the array `condition` of an .npz, again and again where it has
+    fewer, or, of a model of vectors or maps, `example_condition` of the run's data. None leaves it to the model.
+
+    Raises `UsageError` for a file without that array, and for conditions that are not of the model's kind.
+    """
+    if label is not None:
+        return labels(run.model, label, num)
+    kind = getattr(run.model, "condition", None)
+    if not file:
+        return example_condition(run.model, run.dataset, num) if isinstance(kind, Vector | Map) else None
+    if kind is not None and not isinstance(kind, Vector | Map):
+        raise UsageError(f"--condition {file}: {type(run.model).__name__} is conditional on classes: give a --label.")
+    arrays = read_npz(Path(file))
+    if "condition" not in arrays or not len(np.atleast_1d(arrays["condition"])):
+        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
+        raise UsageError(f"--condition {file}: wanted an array named condition with a row or more, found {found}.")
+    given = checked_conditions(arrays["condition"], f"--condition {file}")
+    try:
+        return np.asarray(checked_condition(run.model, given[np.arange(num) % len(given)], num))
+    except UsageError as error:
+        raise UsageError(f"--condition {file}: {error}.") from error
+
+
+def _spaced(count: int, num: int | None) -> np.ndarray:
+    """Places of `num` of `count` things, evenly spaced, since files are often sorted; all for None."""
+    return np.linspace(0, count - 1, count if num is None else min(num, count)).astype(int)
+
+
+def _read(run: Any, files: list[Path], names: list[str]) -> Found:
+    """Pictures as the model's images."""
+    h, w, c = run.model.shape
+    if c not in (1, 3):
+        raise UsageError(f"a picture can be read for 1 or 3 channels, the model has {c}: give an npz.")
+    image = np.empty((len(files), h, w, c), np.uint8)
+    for i, file in enumerate(files):
+        picture = read_picture(file, c)
+        run.check(picture.shape, run.model.levels, str(file))
+        image[i] = requantise(picture, 256, run.model.levels)
+    return Found(image, names, None)
+
+
+def _of_data(run: Any, name: str, num: int | None, with_labels: bool) -> Found:
+    if name in SPLITS:
+        dataset, split, label = run.dataset, getattr(run.dataset, name), name
+        if split is None:
+            raise UsageError(f"{dataset.name} has no {name} split: give valid, or another data set.")
+    else:
+        dataset = run.other_data(name)
+        split, label = (dataset.valid, "valid") if dataset.test is None else (dataset.test, "test")
+    run.check(dataset.shape, dataset.levels, dataset.name)
+    index = _spaced(len(split), num)
+    batch = split_arrays(take(split, index))
+    if dataset.transform is not None:
+        import jax
+
+        batch = jax.jit(functools.partial(_seen, dataset.transform))(batch, jax.random.key(0))
+    unlabelled = isinstance(getattr(run.model, "condition", None), Classes) and "label" not in batch
+    condition = run.model.condition_of(batch) if with_labels and len(batch) > 1 and not unlabelled else None
+    if condition is not None:
+        condition = np.asarray(checked_condition(run.model, condition, len(index)))
+    return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition)
+
+
+def _seen(transform: Any, batch: Any, key: Any) -> Any:
+    return transform(batch, key, False)

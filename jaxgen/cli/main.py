@@ -1,0 +1,128 @@
+"""The command line. This file imports nothing heavy: `jaxgen --help` answers before jax could be imported.
+
+Exit codes: 0 done; 1 the work failed (divergence, a fault of ours); 2 something that the user can mend (the command,
+its input, the disk); 130 and 143 after Ctrl-C and SIGTERM, with a training run saved. Errors are one sentence on
+standard error; `--debug` adds the traceback. What a program would read is on standard output, as JSON with `--json`;
+progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+
+from jaxgen import __version__
+from jaxgen.core.errors import UsageError, nearest
+
+COMMANDS = {
+    "train": ("RECIPE [--knob value …]", "train a model; the same command again resumes"),
+    "sample": ("RUN", "draw images from a trained model"),
+    "evaluate": ("RUN", "score a split: nats and bits per dimension"),
+    "complete": ("RUN --images … --keep …", "fill in the missing part of images"),
+    "surprise": ("RUN --images …", "heat maps of the bits of each pixel"),
+    "rank": ("RUN IMAGES", "images by their likelihood, the likeliest first"),
+    "field": ("RUN", "the effective receptive field of the centre"),
+    "compress": ("RUN IMAGES …", "store images without loss, by the model's likelihood"),
+    "decompress": ("RUN FILE", "give them back"),
+    "inspect": ("RECIPE | RUN", "parameters, capabilities, cost of a step"),
+    "verify": ("RECIPE | RUN", "whether the model is the distribution that it says it is"),
+    "bench": ("RECIPE", "compile time, speed, share of the peak, memory"),
+    "runs": ("[FOLDER]", "the runs at hand: how far, how good, in which state"),
+    "compare": ("RUN RUN …", "curves of runs in one picture, and what differs between them"),
+    "list": ("", "the recipes at hand, with published and own figures"),
+    "data": ("list | prepare | show", "what data there are, and how to get more"),
+}
+"""Each command's arguments and what it does; `jaxgen.cli.commands.NAME` runs it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × or ─ is no reason to fail
+    # The cache only saves time: one that cannot be written or read is no reason to speak.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+    args = [arg for arg in args if arg != "--debug"]
+    try:
+        return _command(args)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    except KeyboardInterrupt:
+        return _fail("stopped.", 130, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say no more to it
+        return 141
+    except UsageError as error:
+        return _fail(str(error), 2, debug)
+    except OSError as error:
+        return _fail(_storage(error), 1, debug)
+    except Exception as error:
+        return _fail(_fault(error), 1, debug)
+
+
+def usage() -> str:
+    """The text of `jaxgen --help`."""
+    width = max(len(f"{name} {args}") for name, (args, _) in COMMANDS.items()) + 2
+    rows = "\n".join(f"  {f'{name} {args}':<{width}}{does}" for name, (args, does) in COMMANDS.items())
+    return f"""usage: jaxgen COMMAND …
+
+Deep generative models of images: trained, sampled, scored.
+
+{rows}
+
+`jaxgen COMMAND --help` lists a command's flags; `jaxgen train RECIPE --help` those of a recipe.
+  --debug    with any command: show the traceback of an error
+  --version  print the version
+
+Try: jaxgen list
+"""
+
+
+def _command(args: list[str]) -> int:
+    if not args:
+        sys.stderr.write(usage())
+        return 2
+    name, *rest = args
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"jaxgen {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name!r}.{nearest(name, COMMANDS)} Commands: {', '.join(COMMANDS)}.")
+    module = importlib.import_module(f"jaxgen.cli.commands.{name}")
+    code: int = module.run(rest)
+    sys.stdout.flush()
+    return code
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"jaxgen: {' '.join(message.split())}\n")
+    return code
+
+
+def _storage(error: OSError) -> str:
+    """What the operating system refused, and the way out where it is known."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        full = "a file has grown to its limit" if error.errno == errno.EFBIG else "the disk is full"
+        return f"{full}{where}: free some space and give the same command again; what was saved is kept."
+    return f"{error.strerror or error}{where}."
+
+
+def _fault(error: Exception) -> str:
+    """A failure that is not the user's mistake: a run that diverged says so itself, the rest is named."""
+    if type(error).__name__ == "Diverged":
+        return str(error)
+    return f"{type(error).__name__}: {error} (`--debug` shows where)."

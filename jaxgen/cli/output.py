@@ -1,0 +1,51 @@
+"""Where a command's result goes, and how it is said: text, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.core.errors import UsageError
+
+
+def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[str] = ()) -> None:
+    """Print rows as a table as wide as the terminal, or as wide as it needs where there is none."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    with console.capture() as capture:
+        console.print(shown)
+    sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+def output(options: Any, default: str, suffixes: tuple[str, ...]) -> Path:
+    """Where the result goes: --output, or a name in the run's folder. Raises `UsageError` where that cannot be."""
+    path = Path(options.output) if options.output else Path(options.run) / default
+    ends = " or ".join([", ".join(suffixes[:-1]), suffixes[-1]] if suffixes[1:] else suffixes)
+    if path.suffix not in suffixes:
+        raise UsageError(f"--output wants a name that ends in {ends}, got {str(path)!r}.")
+    if path.is_dir() or (options.output and not path.parent.is_dir()):
+        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder is not there'}.")
+    return path
+
+
+def at_least_one(**counts: int) -> None:
+    """Raises `UsageError` for the first of the flags that is below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"--{name} must be at least 1, got {count}.")
+
+
+def say(as_json: bool, figures: Mapping[str, Any], text: str) -> None:
+    """What a command has to say, as JSON or as text."""
+    sys.stdout.write((json.dumps(figures) if as_json else text) + "\n")

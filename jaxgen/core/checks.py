@@ -1,0 +1,21 @@
+"""What several rooms refuse alike."""
+
+from __future__ import annotations
+
+import math
+
+from jaxgen.core.errors import UsageError
+
+LEAST_TEMPERATURE = 1e-6
+"""By what log-probabilities are divided at least: quotients stay far inside float32, where 1e-40 is zero."""
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises `UsageError` unless log-probabilities can be divided by it."""
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UsageError(f"temperature must be a number above 0 (1 is the model itself), got {temperature:g}.")
+    if temperature < LEAST_TEMPERATURE:
+        raise UsageError(
+            f"temperature must be at least {LEAST_TEMPERATURE:g}, got {temperature:g}: 0.01 draws the likeliest values "
+            "almost always."
+        )

@@ -1,0 +1,124 @@
+"""What a model may be conditioned on: a class, a vector, or a map as large as the image.
+
+A model's field `condition` holds one of these kinds, or None. What is passed as `condition=` is then `int32[b]`
+labels, `float[b,size]` vectors or `float[b,h,w,channels]` maps; nets get it as features (`features`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxgen.core.errors import UsageError
+from jaxgen.core.keys import example_keys
+
+UNLABELLED = -1
+"""The label of an image without one, for models that were trained with some labels dropped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """One of `count` classes. In training a label is dropped with probability `dropout`, so that the model learns
+    the unconditional distribution too, that of label −1 (classifier-free, 2207.12598)."""
+
+    count: int
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"Classes: count must be at least 1, got {self.count}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"Classes: dropout must be at least 0 and below 1, got {self.dropout}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Vector:
+    """`size` numbers, the same for every pixel: an embedding of anything."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UsageError(f"Vector: size must be at least 1, got {self.size}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """`channels` numbers for every pixel."""
+
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise UsageError(f"Map: channels must be at least 1, got {self.channels}")
+
+
+Kind = Classes | Vector | Map
+
+
+def tail(kind: Kind | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what one image of `shape` is conditioned on: () for a label or nothing."""
+    if isinstance(kind, Map):
+        return (*shape[:2], kind.channels)
+    return (kind.size,) if isinstance(kind, Vector) else ()
+
+
+def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[int, ...]) -> None:
+    """Raises `UsageError` unless `condition` fits the kind, for `num` images of `shape`: labels are integers, vectors
+    and maps finite. Values are looked at where they are known, that is, outside compiled programs."""
+    if kind is None:
+        if condition is not None:
+            raise UsageError(f"{model} is unconditional: it takes no condition")
+        return
+    if condition is None:
+        if isinstance(kind, Classes) and kind.dropout:
+            return
+        wanted = {Classes: "labels", Vector: "vectors", Map: "maps"}[type(kind)]
+        raise UsageError(f"{model} is conditional on {wanted}: give them as condition")
+    if isinstance(kind, Classes):
+        if np.shape(condition) != (num,):
+            raise UsageError(f"{model} wants a label for each of {num} images, got shape {np.shape(condition)}")
+        dtype = condition.dtype if hasattr(condition, "dtype") else np.asarray(condition).dtype
+        if not np.issubdtype(dtype, np.integer):
+            raise UsageError(f"{model} wants labels that are integers, got {dtype}")
+        if not isinstance(condition, jax.core.Tracer):
+            _check_labels(kind, np.asarray(condition), model)
+        return
+    wanted_shape = (num, *tail(kind, shape))
+    if np.shape(condition) != wanted_shape:
+        raise UsageError(f"{model} wants a condition of shape {wanted_shape}, got {np.shape(condition)}")
+    if not isinstance(condition, jax.core.Tracer) and not np.isfinite(np.asarray(condition)).all():
+        raise UsageError(f"{model} wants a condition of finite numbers, got NaN or infinity")
+
+
+def _check_labels(kind: Classes, labels: np.ndarray, model: str) -> None:
+    low = UNLABELLED if kind.dropout else 0
+    if labels.size and (labels.min() < low or labels.max() >= kind.count):
+        wrong = labels[(labels < low) | (labels >= kind.count)][0]
+        also = f", or {UNLABELLED} for none" if kind.dropout else ""
+        raise UsageError(f"{model} knows the classes 0 to {kind.count - 1}{also}: got {wrong}")
+
+
+def features(kind: Kind | None, condition: Any, num: int) -> Float[Array, "b h w k"] | None:
+    """A condition as features of each pixel: height and width are 1 where all pixels share them."""
+    if kind is None:
+        return None
+    if isinstance(kind, Classes):
+        labels = jnp.full((num,), UNLABELLED) if condition is None else jnp.asarray(condition)
+        return jax.nn.one_hot(labels, kind.count)[:, None, None]
+    condition = jnp.asarray(condition, jnp.float32)
+    return condition[:, None, None] if isinstance(kind, Vector) else condition
+
+
+def drop(kind: Kind | None, condition: Any, key: Any) -> Any:
+    """Labels with some of them dropped, as `Classes.dropout` says; other conditions as they are."""
+    if not isinstance(kind, Classes) or not kind.dropout or condition is None:
+        return condition
+    keys = example_keys(key, len(condition))
+    dropped = jax.vmap(lambda key: jax.random.bernoulli(key, kind.dropout))(keys)
+    return jnp.where(dropped, UNLABELLED, condition)

@@ -1,0 +1,125 @@
+"""`source("idx:mnist")`: the data set that a user names on a command line.
+
+    digits                         scikit-learn's digits
+    binarized_mnist[:PATH]         static binarised MNIST
+    tfds:NAME[/CONFIG][:VERSION]   a prepared TFDS data set        data_dir, image, label, crop, resize
+    idx:FOLDER                     IDX files
+    npz:FILE                       arrays                          levels
+    folder:DIR                     pictures                        crop, resize
+    PATH                           whichever of these lies there
+
+Options follow after commas: `folder:faces,crop=128,resize=32`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxgen.core.errors import UsageError
+from jaxgen.data.arrays import digits, idx, idx_file, npz
+from jaxgen.data.binarized_mnist import amat_files, binarized_mnist
+from jaxgen.data.dataset import Dataset, Source
+from jaxgen.data.picture_folder import folder
+from jaxgen.data.tfds import ORIGINALS, tfds
+
+
+class UnknownData(UsageError):
+    """What was named is no data set that is known, and no path that is there."""
+
+
+def source(spec: str) -> Source:
+    """The source that `spec` describes; see the top of this file. Nothing is read but the names in a folder.
+
+    Raises `UsageError` for unknown or malformed options. A name or path that is not there raises `UnknownData` when it
+    is loaded: a trained run can be opened where its data are not.
+    """
+    body, options = _options(spec)
+    kind, colon, rest = body.partition(":")
+    if colon and kind in KINDS:
+        if not rest:
+            raise UsageError(f"data {spec!r}: wanted something after {kind!r}:, as in {KINDS[kind][0]}")
+        make, allowed = KINDS[kind][1:]
+        return _call(spec, make, rest, options, allowed)
+    if body in ("digits", "binarized_mnist"):
+        return _call(spec, {"digits": digits, "binarized_mnist": binarized_mnist}[body], None, options, {})
+    path = Path(body).expanduser()
+    if body and path.exists():
+        kind = _guess(path)
+        return _call(spec, KINDS[kind][1], str(path), options, KINDS[kind][2])
+
+    def load() -> Dataset:
+        raise UnknownData(_unknown(spec, body))
+
+    return Source(spec, load)
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    h, x, w = text.partition("x")
+    return (int(h), int(w)) if x else int(h)
+
+
+def _crop(text: str) -> str | int | tuple[int, int]:
+    return text if text == "square" else _size(text)
+
+
+PICTURES: dict[str, Callable[[str], Any]] = {"crop": _crop, "resize": _size}
+WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", "levels": "a whole number"}
+KINDS: dict[str, tuple[str, Callable[..., Source], dict[str, Callable[[str], Any]]]] = {
+    "tfds": ("tfds:mnist", tfds, {"data_dir": str, "image": str, "label": str, **PICTURES}),
+    "idx": ("idx:FOLDER", idx, {}),
+    "npz": ("npz:FILE.npz", npz, {"levels": int}),
+    "folder": ("folder:DIR", folder, PICTURES),
+    "binarized_mnist": ("binarized_mnist:PATH", binarized_mnist, {}),
+}
+
+
+def _options(spec: str) -> tuple[str, dict[str, str]]:
+    """Splits trailing `,word=value` off: a comma inside a path is left alone."""
+    options: dict[str, str] = {}
+    while match := re.search(r",([a-z_]+)=([^,]*)$", spec):
+        options[match[1]], spec = match[2], spec[: match.start()]
+    return spec, options
+
+
+def _call(
+    spec: str, make: Callable[..., Source], first: str | None, options: dict[str, str], allowed: dict[str, Any]
+) -> Source:
+    values = {}
+    for name, text in options.items():
+        if name not in allowed:
+            known = "its options are " + ", ".join(allowed) if allowed else "it takes none"
+            raise UsageError(f"data {spec!r}: unknown option {name!r}; {known}")
+        try:
+            values[name] = allowed[name](text)
+        except ValueError as error:
+            raise UsageError(f"data {spec!r}: cannot read {name}={text!r}; {name} wants {WANTED[name]}") from error
+    return make(**values) if first is None else make(first, **values)
+
+
+def _guess(path: Path) -> str:
+    if path.is_file():
+        if path.suffix == ".npz":
+            return "binarized_mnist" if path.stem == "binarized_mnist" else "npz"
+        raise UsageError(f"{path}: wanted a folder or an .npz file, found a {path.suffix or 'nameless'} file")
+    if idx_file(path, "train", "images"):
+        return "idx"
+    if amat_files(path)["train"].is_file() or (path / "binarized_mnist").is_dir():
+        return "binarized_mnist"
+    return "folder"
+
+
+def _unknown(spec: str, body: str) -> str:
+    kind, colon, _ = body.partition(":")
+    names = {name: f"{name}:" for name in KINDS} if colon else {name: f"tfds:{name}" for name in ORIGINALS}
+    if not colon:
+        names |= {"digits": "digits", "binarized_mnist": "binarized_mnist"}
+    near = difflib.get_close_matches(kind, names, 1)
+    hint = f" Did you mean {names[near[0]]}?" if near else ""
+    return (
+        f"unknown data {spec!r}: no such name, and no such path.{hint} Known are digits, binarized_mnist, "
+        f"{', '.join(form for form, *_ in KINDS.values())}, or an existing path."
+    )

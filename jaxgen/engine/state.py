@@ -1,0 +1,106 @@
+"""All of a run in one pytree: how it begins, what of it is evaluated, and where it lies on the devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+from jaxgen.core.errors import UsageError
+from jaxgen.core.model import Batch, Objective, Variables
+from jaxgen.data.dataset import Transform
+from jaxgen.engine.devices.mesh import replicated, spread
+from jaxgen.engine.recipe import Recipe
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class TrainState:
+    """All of a run. The same state and data have the same future, bit for bit.
+
+    `opt_states` has one entry per objective, `ema` the averaged params or None, and `fault` the first step at which
+    each objective's loss, gradient or update was not finite, −1 for none.
+    """
+
+    step: Any
+    key: Any
+    variables: Variables
+    opt_states: tuple[Any, ...]
+    ema: Any
+    fault: Any
+
+
+def named(key: Any, name: str) -> Any:
+    """The key of that name under `key`."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
+
+
+def init_state(
+    recipe: Recipe, batch: Batch, transform: Transform | None = None, start: Variables | None = None
+) -> TrainState:
+    """The state before the first step; `batch` is the training batch that the model's init sees, untransformed.
+
+    With `start` the model has those variables at first, not fresh ones; all else is the same.
+
+    Raises `UsageError` if an objective trains parameters that the model does not have.
+    """
+    root = jax.random.key(recipe.seed)
+    if transform is not None:
+        batch = transform(batch, named(root, "init/transform"), True)
+    variables = recipe.model.init(named(root, "init"), batch) if start is None else start
+    params = variables["params"]
+    objectives = recipe.model.objectives()
+    for objective in objectives:
+        for name in objective.trains:
+            if name not in params:
+                raise UsageError(
+                    f"objective '{objective.name}' trains '{name}', but the parameters are: {', '.join(params)}."
+                )
+    return TrainState(
+        step=jnp.int32(0),
+        key=named(root, "train"),
+        variables=variables,
+        opt_states=tuple(optimizer_of(recipe, o).init(own_params(params, o)) for o in objectives),
+        ema=jax.tree.map(jnp.copy, params) if recipe.ema else None,
+        fault=jnp.full((len(objectives),), -1, jnp.int32),
+    )
+
+
+def mismatch(want: Variables, have: Variables) -> str | None:
+    """The first leaf of two trees that is absent from one or has another shape there, as "'leaf' is … there and … in
+    the model", or None where they agree."""
+    wanted, had = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (want, have))
+    )
+    for leaf in [*wanted, *had]:
+        there, here = (str(list(side[leaf].shape)) if leaf in side else "absent" for side in (had, wanted))
+        if there != here:
+            return f"'{leaf}' is {there} there and {here} in the model"
+    return None
+
+
+def placement(recipe: Recipe, mesh: Mesh, state: Any) -> Any:
+    """Where each leaf of a state (arrays or their shapes) lies on the mesh: whole on every device, or, under "fsdp",
+    spread over them."""
+    if recipe.parallel != "fsdp":
+        return jax.tree.map(lambda leaf: replicated(mesh), state)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), spread(mesh, state))
+
+
+def averaged(state: TrainState) -> Variables:
+    """The variables to evaluate and sample with: the averaged parameters where the run keeps them."""
+    return state.variables if state.ema is None else {**state.variables, "params": state.ema}
+
+
+def optimizer_of(recipe: Recipe, objective: Objective) -> optax.GradientTransformation:
+    return recipe.optimizer if objective.optimizer is None else objective.optimizer
+
+
+def own_params(params: dict[str, Any], objective: Objective) -> dict[str, Any]:
+    return {name: params[name] for name in objective.trains}

@@ -1,0 +1,45 @@
+"""Images, masks and conditions that a user hands to a model, checked against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Bool, UInt8
+
+from jaxgen.core import conditions
+from jaxgen.core.errors import UsageError
+from jaxgen.core.model import Model
+
+Images = UInt8[Array | np.ndarray, "b h w c"]
+
+
+def checked_condition(model: Model, condition: Any, num: int) -> Any:
+    """A condition for `num` images as a numpy array, or None. Raises `UsageError` where it is not the model's kind."""
+    condition = None if condition is None else np.asarray(condition)
+    conditions.check(getattr(model, "condition", None), condition, num, type(model).__name__, model.shape)
+    return condition
+
+
+def checked_images(model: Model, image: Any) -> UInt8[np.ndarray, "b h w c"]:
+    """Images as uint8. Raises `UsageError` unless they are integers or bool of the model's shape and levels."""
+    image, most = np.asarray(image), model.levels - 1
+    if image.ndim != 4 or image.shape[1:] != tuple(model.shape):
+        raise UsageError(f"wanted images [b, {', '.join(map(str, model.shape))}], got shape {list(image.shape)}.")
+    if not (image.dtype == bool or np.issubdtype(image.dtype, np.integer)):
+        raise UsageError(f"wanted images of integers 0 to {most}, got {image.dtype}: `images.from_float` rounds 0 … 1.")
+    if image.size and image.min() < 0:
+        raise UsageError(f"wanted values 0 to {most}, got {image.min()}.")
+    if image.size and image.max() > most:
+        raise UsageError(f"wanted values below {model.levels}, got {image.max()}: requantise the images.")
+    return image.astype(np.uint8)
+
+
+def checked_mask(model: Model, given: Any) -> Bool[np.ndarray, "h w"]:
+    """A mask as a numpy array. Raises `UsageError` unless it is bool[h,w] of the model's images."""
+    mask, (h, w) = np.asarray(given), model.shape[:2]
+    if mask.shape != (h, w) or mask.dtype != bool:
+        raise UsageError(
+            f"wanted a mask bool[{h}, {w}], True where pixels are given, got {mask.dtype}{list(mask.shape)}."
+        )
+    return mask

@@ -1,0 +1,142 @@
+"""A trained model: what `jaxgen.load` gives, and what a model with variables from elsewhere becomes.
+
+Its functions take and give numpy arrays of any number of images. They are compiled once, run in chunks of one size
+that the devices share, and stay compiled as long as the object lives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer
+
+from jaxgen.core.capabilities import Autoregressive, Completer, Density, Encoder, Reconstructor, Sampler, require
+from jaxgen.core.model import Variables
+from jaxgen.engine.devices.mesh import sharded
+from jaxgen.explore.chunks import CHUNK, Program, completion, in_chunks, influencing, sampling, scoring, surprising
+from jaxgen.explore.inputs import checked_condition, checked_images, checked_mask
+
+SMALL = 20
+"""Images at a time where a program holds the probabilities of all values, or gradients."""
+
+Images = Integer[Array | np.ndarray, "b h w c"] | Bool[Array | np.ndarray, "b h w c"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A model with its variables, ready to use on the devices of a mesh."""
+
+    model: Any
+    variables: Variables
+    mesh: Any
+
+    def sample(
+        self,
+        num: int = 64,
+        seed: int = 0,
+        condition: Any = None,
+        temperature: float = 1.0,
+        chunk: int = CHUNK,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """`uint8[num,h,w,c]` drawn from the model, `chunk` at a time; the same seed gives the same images.
+
+        An image depends on the seed, its number and its condition, not on `num` or `chunk`. `condition` has a row for
+        each image (labels, say); by default it is the model's example, such as each class in turn.
+        """
+        require(self.model, Sampler, "sample")
+        condition = self.model.example_condition(num) if condition is None else condition
+        rows = {"condition": checked_condition(self.model, condition, num)}
+        return self._run((sampling, temperature), rows, num, seed, chunk, progress)
+
+    def log_prob(
+        self, image: Images, seed: int = 0, condition: Any = None, progress: Callable[[int], None] | None = None
+    ) -> Float[np.ndarray, " b"]:
+        """Nats of each image; for a model with a bound, one draw of it by `seed`."""
+        require(self.model, Density, "score images")
+        return self._run((scoring,), *self._rows(image, condition), seed, progress=progress)
+
+    def complete(
+        self,
+        image: Images,
+        given: Bool[Array | np.ndarray, "h w"],
+        seed: int = 0,
+        condition: Any = None,
+        temperature: float = 1.0,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """`uint8[b,h,w,c]`: the images where `given`, drawn from the model elsewhere.
+
+        `model.completes_exactly(given)` says whether those are draws from the model's own conditional distribution.
+        """
+        require(self.model, Completer, "complete images")
+        mask = tuple(map(tuple, checked_mask(self.model, given).tolist()))  # programs are kept by what is fixed
+        rows = self._rows(image, condition)
+        return self._run((completion, mask, temperature), *rows, seed, progress=progress)
+
+    def surprise(self, image: Images, condition: Any = None) -> Float[np.ndarray, "b h w"]:
+        """Bits of each pixel given those before it: `explore.surprise`. A map adds up to −log2 p of its image."""
+        require(self.model, Autoregressive, "say how surprising each pixel is")
+        return self._run((surprising,), *self._rows(image, condition), chunk=SMALL)
+
+    def field(
+        self, image: Images, condition: Any = None, at: tuple[int, int] | None = None
+    ) -> Float[np.ndarray, "h w"]:
+        """The effective receptive field of a pixel, the centre by default: the mean of `explore.influence`."""
+        require(self.model, Autoregressive, "show its receptive field")
+        return self._run((influencing, at), *self._rows(image, condition), chunk=SMALL).mean(axis=0)
+
+    def encode(self, image: Images) -> Float[np.ndarray, "b d"]:
+        """The representation of each image."""
+        require(self.model, Encoder, "encode images")
+        return self._run((_encoding,), *self._rows(image))
+
+    def reconstruct(self, image: Images) -> np.ndarray:
+        """`uint8[b,h,w,c]`: each image passed through its representation and back."""
+        require(self.model, Reconstructor, "reconstruct images")
+        return self._run((_reconstruction,), *self._rows(image))
+
+    def _rows(self, image: Any, condition: Any = None) -> tuple[dict[str, Any], int]:
+        """Images and their conditions, checked, and how many there are."""
+        image = checked_images(self.model, image)
+        condition = checked_condition(self.model, condition, len(image))
+        return {"image": image, "condition": condition}, len(image)
+
+    def _run(
+        self,
+        made: tuple[Any, ...],
+        rows: Any,
+        num: int,
+        seed: int = 0,
+        chunk: int = CHUNK,
+        progress: Any = None,
+    ) -> np.ndarray:
+        """Over all rows, the program that is made by a function of `explore`, `made[0]`, and what is fixed in it."""
+        program, key, where = self._program(*made), jax.random.key(seed), sharded(self.mesh)
+
+        def run(part: dict[str, Any]) -> Any:
+            return program(self.variables, key, jax.device_put(part, where))
+
+        return in_chunks(run, rows, num, chunk, self.mesh.devices.size, progress)
+
+    @functools.cached_property
+    def _program(self) -> Callable[..., Any]:
+        """Compiled programs by what they are made from, kept as long as this object lives."""
+
+        def compiled(make: Callable[..., Program], *fixed: Any) -> Callable[..., Any]:
+            return jax.jit(make(self.model, *fixed), out_shardings=sharded(self.mesh))
+
+        return functools.cache(compiled)
+
+
+def _encoding(model: Any) -> Program:
+    return lambda variables, key, rows: model.encode(variables, rows["image"])
+
+
+def _reconstruction(model: Any) -> Program:
+    return lambda variables, key, rows: model.reconstruct(variables, rows["image"])

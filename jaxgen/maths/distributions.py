@@ -1,0 +1,178 @@
+"""Discrete distributions over pixel values, given a net's outputs. All in float32 at least, nats.
+
+A *head* says how the outputs for a pixel become distributions of its sub-pixels, each given those before it:
+`Softmax` (Bernoulli for two levels) and `LogisticMixture`. Pixels enter as `x`, scaled to 0 … 1; `*s` are any axes.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer
+
+LEAST_LOG_SCALE = -7.0
+"""Of a logistic, on an axis where pixel values run from −1 to 1 (1701.05517, reference code)."""
+
+
+class Head(abc.ABC):
+    """How outputs become distributions. `shape` is that of the outputs for one pixel, behind the map's axes."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one pixel's outputs."""
+
+    @abc.abstractmethod
+    def log_prob(self, outputs: Array, value: Array) -> Array:
+        """Nats of each pixel `value` [*s,c], summed over its channels: [*s]."""
+
+    @abc.abstractmethod
+    def log_pmf(self, outputs: Array, x: Array) -> Array:
+        """Nats of every value of each channel, given the channels of x [*s,c] before it: [*s,c,levels]."""
+
+    @abc.abstractmethod
+    def log_pmf_at(self, outputs: Array, x: Array, channel: int) -> Array:
+        """The same for one channel: [*s,levels]. Later channels of x are not looked at."""
+
+    def scores_at(self, outputs: Array, x: Array, channel: int) -> Array:
+        """The same but for a constant, which a draw does not need."""
+        return self.log_pmf_at(outputs, x, channel)
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def categorical_log_prob(
+    logits: Float[Array, "*s levels"], value: Integer[Array | np.ndarray, "*s"]
+) -> Float[Array, "*s"]:
+    """log p(value) under softmax(logits). The gradient is one pass: value's one-hot minus the softmax."""
+    logits = _wide(logits)
+    chosen = jnp.take_along_axis(logits, value[..., None].astype(jnp.int32), axis=-1)[..., 0]
+    return chosen - jax.nn.logsumexp(logits, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Softmax(Head):
+    """Each sub-pixel has logits of its own. With two levels there is one, that of value 1: a Bernoulli, p(1) = σ(l)."""
+
+    levels: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, logits)."""
+        return self.channels, 1 if self.levels == 2 else self.levels
+
+    def logits(self, outputs: Float[Array, "*s o"]) -> Float[Array, "*s levels"]:
+        """A logit for each level."""
+        return jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1) if self.levels == 2 else outputs
+
+    def log_prob(
+        self, outputs: Float[Array, "*s c o"], value: Integer[Array | np.ndarray, "*s c"]
+    ) -> Float[Array, "*s"]:
+        """Nats of each pixel."""
+        return categorical_log_prob(self.logits(outputs), value).sum(axis=-1)
+
+    def log_pmf(self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"]) -> Float[Array, "*s c levels"]:
+        """Log-softmax; x has no part in it."""
+        return jax.nn.log_softmax(_wide(self.logits(outputs)))
+
+    def log_pmf_at(
+        self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"], channel: int
+    ) -> Float[Array, "*s levels"]:
+        """Of one channel."""
+        return jax.nn.log_softmax(self.scores_at(outputs, x, channel))
+
+    def scores_at(
+        self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"], channel: int
+    ) -> Float[Array, "*s levels"]:
+        """The logits."""
+        return _wide(self.logits(outputs[..., channel, :]))
+
+
+@dataclasses.dataclass(frozen=True)
+class LogisticMixture(Head):
+    """`components` logistics, cut into `levels` bins, of which the outermost take the tails (1701.05517, eq. 2–3).
+
+    The channels of a pixel share the mixture's weights; a channel's means move linearly with the values before it.
+    For c channels the outputs of a component are a weight's logit, c means, c log-scales and c(c−1)/2 coefficients
+    (before tanh). Deviation: no branches. A bin from a to b has σ(b) − σ(a) = σ(b)·σ(−a)·(1 − e^{a−b}), whose logarithm
+    is exact to rounding for any parameters.
+    """
+
+    levels: int
+    channels: int
+    components: int = 10
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(components·(1 + 2c + c(c−1)/2),)."""
+        c = self.channels
+        return (self.components * (1 + 2 * c + c * (c - 1) // 2),)
+
+    def _parts(self, outputs: Array, x: Array) -> tuple[Array, Array, Array]:
+        """Log-weights [*s,k], means and log-scales [*s,c,k], the means moved by the channels of x before each."""
+        c, k = self.channels, self.components
+        parts = _wide(outputs).reshape(*outputs.shape[:-1], -1, k)
+        log_weight = jax.nn.log_softmax(parts[..., 0, :])
+        means, scales = parts[..., 1 : 1 + c, :], jnp.maximum(parts[..., 1 + c : 1 + 2 * c, :], LEAST_LOG_SCALE)
+        coefficients, value = jnp.tanh(parts[..., 1 + 2 * c :, :]), _wide(2 * x - 1)[..., None]
+        moved = []
+        for j in range(c):
+            first = j * (j - 1) // 2
+            before = coefficients[..., first : first + j, :] * value[..., :j, :]
+            moved.append(means[..., j, :] + before.sum(axis=-2))
+        return log_weight, jnp.stack(moved, axis=-2), scales
+
+    def _log_mass(self, means: Array, scales: Array, place: Array) -> Array:
+        """Log-mass of the bins of levels `place` (as floats), of which the outermost take the tails."""
+        n, inverse = self.levels - 1, jnp.exp(-scales)
+        # Neighbours compute their common edge alike, so that what rounding moves is lost to none of the two.
+        low, high = (2 * place - self.levels) / n, (2 * place + 2 - self.levels) / n
+        first, last = place < 0.5, place > n - 0.5
+        up, down = jax.nn.log_sigmoid((high - means) * inverse), jax.nn.log_sigmoid((means - low) * inverse)
+        width = 2 / n * inverse
+        narrow = width < 1e-3  # there log(1 − e^−w) is known from log w, which does not underflow
+        inside = jnp.log(-jnp.expm1(-jnp.where(narrow, 1.0, width)))
+        inside = jnp.where(narrow, math.log(2 / n) - scales - width / 2 + width**2 / 24, inside)
+        return jnp.where(last, 0.0, up) + jnp.where(first, 0.0, down) + jnp.where(first | last, 0.0, inside)
+
+    def log_prob(self, outputs: Float[Array, "*s o"], value: Integer[Array | np.ndarray, "*s c"]) -> Float[Array, "*s"]:
+        """Nats of each pixel: its channels share their component, so that their masses multiply inside the mixture."""
+        place = jnp.asarray(value).astype(_wide(outputs).dtype)
+        log_weight, means, scales = self._parts(outputs, place / (self.levels - 1))
+        return jax.nn.logsumexp(log_weight + self._log_mass(means, scales, place[..., None]).sum(axis=-2), axis=-1)
+
+    def log_pmf(self, outputs: Float[Array, "*s o"], x: Float[Array, "*s c"]) -> Float[Array, "*s c levels"]:
+        """Nats of every value of each channel given those before it."""
+        return jnp.stack([self.log_pmf_at(outputs, x, j) for j in range(self.channels)], axis=-2)
+
+    def log_pmf_at(
+        self, outputs: Float[Array, "*s o"], x: Float[Array, "*s c"], channel: int
+    ) -> Float[Array, "*s levels"]:
+        """Of one channel: the channels before it have told which components are likely."""
+        log_weight, means, scales = self._parts(outputs, x)
+        place = _wide(x)[..., :channel, None] * (self.levels - 1)
+        before = self._log_mass(means[..., :channel, :], scales[..., :channel, :], place)
+        posterior = jax.nn.log_softmax(log_weight + before.sum(axis=-2))
+        places = jnp.arange(self.levels, dtype=posterior.dtype)[:, None]
+        own = self._log_mass(means[..., channel, None, :], scales[..., channel, None, :], places)
+        return jax.nn.logsumexp(posterior[..., None, :] + own, axis=-1)
+
+
+def gaussian_kl(mean: Float[Array, "*b d"], log_var: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+    """KL(N(mean, e^log_var) ‖ N(0, I)) in nats, −½ Σ_d (1 + log_var − mean² − e^log_var) (1312.6114, app. B)."""
+    return -0.5 * (1.0 + log_var - mean**2 - jnp.exp(log_var)).sum(axis=-1)
+
+
+def gaussian_log_prob(
+    z: Float[Array, "*b d"], mean: Float[Array, "*#b d"], log_var: Float[Array, "*#b d"]
+) -> Float[Array, "*b"]:
+    """Log-density (nats) of z under N(mean, e^log_var), independent over the last axis."""
+    return -0.5 * (math.log(2.0 * math.pi) + log_var + (z - mean) ** 2 * jnp.exp(-log_var)).sum(axis=-1)

@@ -1,0 +1,84 @@
+"""PixelCNN++: a mixture of discretised logistics over a net of shifted convolutions (1701.05517).
+
+A pixel is one draw, its channels one after the other from one pass of the net: only the head relates them (eq. 3). The
+values drawn are those of the levels, and later pixels see just these, so that samples come from the model that is
+scored. Two levels have the same head as 256. Deviation: at `init`, no dropout is drawn and conditions count as zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Key
+
+from jaxgen.core.conditions import Classes, Vector
+from jaxgen.core.errors import UsageError
+from jaxgen.core.images import to_float
+from jaxgen.core.model import Batch, Variables
+from jaxgen.core.orders import to_raster
+from jaxgen.maths.distributions import LogisticMixture
+from jaxgen.models.pixel.base import PixelModel, raster_context
+from jaxgen.models.pixel.pixelcnnpp_net import PlusPlusNet, reach
+from jaxgen.models.pixel.pixelcnnpp_walker import PlusPlusWalker
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PixelCNNPlusPlus(PixelModel):
+    """`layers` gated ResNet layers of `features` features at each of `resolutions` resolutions, and as many on the way
+    back; a mixture of `components` logistics. The defaults are the paper's for CIFAR-10, but for its dropout of ½.
+
+    Sides need not divide by anything: a coarser map has half as many rows and columns, rounded up. A condition enters
+    the gates of all layers.
+    """
+
+    layers: int = 5
+    features: int = 160
+    resolutions: int = 3
+    components: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("layers", "features", "resolutions", "components"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def likelihood(self) -> LogisticMixture:
+        """A mixture of logistics, cut into as many bins as there are levels."""
+        return LogisticMixture(self.levels, self.shape[2], self.components)
+
+    @property
+    def net(self) -> PlusPlusNet:
+        """Both streams, down and up, and a 1×1 map to the outputs."""
+        return PlusPlusNet(
+            self.layers, self.features, self.resolutions, self.likelihood.shape, self.dropout, self.dtype, self.remat
+        )
+
+    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+        """Fresh parameters under which every map's outputs are standardised on this batch (`nn.weight_norm`).
+
+        A batch without images stands for noise.
+        """
+        for_image, for_net = jax.random.split(key)
+        x = jax.random.uniform(for_image, (4, *self.shape))
+        if "image" in batch:
+            x = to_float(batch["image"], self.levels)
+        x, kind = to_raster(x, self.order), self.condition
+        if kind is None:
+            return dict(self.net.init(for_net, x))
+        size = kind.count if isinstance(kind, Classes) else kind.size if isinstance(kind, Vector) else kind.channels
+        return dict(self.net.init(for_net, x, jnp.zeros((len(x), 1, 1, size))))
+
+    def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> PlusPlusWalker:
+        """`nn.plusplus_walk`."""
+        return PlusPlusWalker(self.net, variables["params"], width, self.shape[2], num, self.levels, condition)
+
+    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+        """Of earlier pixels all channels where the net reaches them (`nn.plusplus.reach`); the own one's before."""
+        h, w, c = shape
+        seen = reach(self.layers, self.resolutions, h, w)[:, :, None, :, :, None]
+        own = np.eye(h * w, dtype=bool).reshape(h, w, 1, h, w, 1) & np.tril(np.ones((c, c), bool), -1)[:, None, None]
+        return raster_context(shape) & (seen | own)

@@ -1,0 +1,47 @@
+"""Images that grow pixel by pixel, as a GIF or as frames."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from jaxgen.pictures.grid import gridded, partial, save_png
+
+
+def growing(
+    image: UInt8[np.ndarray, "b h w c"], drawn: Bool[np.ndarray, "frames h w"], levels: int
+) -> list[UInt8[np.ndarray, "h2 w2 c"]]:
+    """Grids of images that grow, from the finished ones: in each frame the pixels that are drawn by then."""
+    return [gridded(partial(image, mask, levels), 256) for mask in drawn]
+
+
+def write_gif(frames: Sequence[UInt8[np.ndarray, "h w c"]], path: Path, seconds: float = 6.0) -> None:
+    """Frames as a GIF that repeats, of about so many seconds, with a rest at the end. Whole file or none."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
+    if pictures[-1].mode != "L":  # one palette for all frames, or colours would flicker
+        palette = pictures[-1].quantize(256)
+        pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    each = max(20, round(1000 * seconds / len(pictures)))
+    part = path.with_name(path.name + ".part")
+    times = [each] * (len(pictures) - 1) + [2000]
+    pictures[0].save(part, "GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)
+    part.replace(path)
+
+
+def write_frames(frames: Sequence[UInt8[np.ndarray, "h w c"]], folder: Path, digits: int = 4) -> None:
+    """Frames as `0000.png`, `0001.png`, … in a new folder. The whole folder or none."""
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)  # a process that was killed may have had this number
+    try:
+        for number, frame in enumerate(frames):
+            save_png(frame, part / f"{number:0{digits}d}.png")
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,156 @@
+"""Run folders: what a run leaves behind.
+
+    run.json        recipe and knobs, model, data, versions, command
+    recipe/         the recipe's file and the local modules that it imports: the only code that is executed again
+    checkpoints/    the last few states and the best
+    metrics.jsonl   figures by step;  tensorboard/  the same;  samples/  grids by step
+    result.json     what was reached, once the run is complete
+
+A folder appears whole, by a rename. Nothing in it is a pickle, and nothing here executes anything of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgen.core.errors import UsageError
+from jaxgen.core.files import write_json
+from jaxgen.runs import recipes
+from jaxgen.runs.lock import claimed
+from jaxgen.runs.recipes import sources
+
+FORMAT = 1
+"""The form of `run.json` that this version writes and reads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What `run.json` says: the copied recipe, all its knobs, and about (versions, command, …)."""
+
+    folder: Path
+    file: recipes.RecipeFile
+    settings: dict[str, Any]
+    about: dict[str, Any]
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a run lies in the folder."""
+    return (Path(folder) / "run.json").is_file()
+
+
+def read_run(folder: str | Path) -> Record:
+    """What a run's folder says of it, without executing anything. Raises `UsageError` where it is no run's folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"there is no run {folder}: `jaxgen train RECIPE` makes one.")
+    if not is_run(folder):
+        raise UsageError(
+            f"{folder} is no run folder: it has no run.json; `jaxgen train RECIPE --run FOLDER` makes one."
+        )
+    try:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        name, settings, form = about.pop("recipe"), dict(about.pop("knobs")), about.pop("format")
+        if Path(name).name != name:  # what is executed must lie in this very run
+            raise ValueError(f"its recipe is {name!r}, no file's name")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{folder / 'run.json'} cannot be read as a run's record: {error!r}.") from error
+    if form != FORMAT:
+        raise UsageError(f"{folder} has run format {form}, this jaxgen reads {FORMAT}: use the version that wrote it.")
+    path = folder / "recipe" / name
+    file = recipes.load_file(path, roots=(path.parent.resolve(),))
+    return Record(folder, file, file.settings(settings), about)
+
+
+def default_folder(file: recipes.RecipeFile, settings: Mapping[str, Any]) -> Path:
+    """`runs/NAME`, followed by the knobs that differ from their defaults: the same command finds the same folder."""
+    changed = [f"{k}={v}" for k, v in settings.items() if v != file.defaults.get(k)]
+    name = re.sub(r"[^\w.,=+-]+", "_", "-".join([file.label, *changed]))
+    if len(name) > 100:
+        name = name[:90] + "-" + hashlib.sha256("-".join(changed).encode()).hexdigest()[:8]
+    return Path("runs") / name
+
+
+def open_folder(
+    folder: Path, file: recipes.RecipeFile, settings: Mapping[str, Any], about: Mapping[str, Any], fresh: bool = False
+) -> bool:
+    """Make the folder of a run, or find that it holds this very run. Returns whether it was there.
+
+    With `fresh` an earlier run is moved aside, to the same name with a number. Raises `UsageError` where the folder
+    holds something else, saying what differs, or where a process trains in it.
+    """
+    check_folder(folder, file, settings, fresh)
+    if is_run(folder) and not fresh:
+        _check_data(folder, read_run(folder).about, about)
+        return True
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for name, original in sources.sources(file.path, file.roots).items():
+            copy = part / "recipe" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, copy)
+        record = {"format": FORMAT, "recipe": file.path.name, "knobs": dict(settings), **about}
+        write_json(part / "run.json", record)
+        if is_run(folder):
+            number = 1
+            while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+                number += 1
+            with claimed(folder):
+                folder.rename(aside)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return False
+
+
+def check_folder(folder: Path, file: recipes.RecipeFile, settings: Mapping[str, Any], fresh: bool = False) -> None:
+    """Raises `UsageError` unless the folder is free, or holds a run of this recipe with these knobs (or of any, if
+    `fresh`)."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder for the run with --run.")
+    if not is_run(folder):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} holds something that is no run: give another folder with --run.")
+        return
+    if fresh:
+        return
+    found = differences(read_run(folder), file, settings)
+    if found:
+        raise UsageError(
+            f"{folder} holds another run: {'; '.join(found)}. Give the same recipe and knobs to resume it, another "
+            "--run folder, or --fresh to move it aside."
+        )
+
+
+def _check_data(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where a run was started on other data: its best step and its splits would mean nothing."""
+    for name, what in (("examples", "count of images"), ("digest", "checksum")):
+        if name in then and name in now and then[name] != now[name]:
+            raise UsageError(
+                f"{folder} was started on other data: their {what} was {then[name]}, and is {now[name]}. Bring those "
+                "back to resume it, or give another --run folder, or --fresh to move it aside."
+            )
+
+
+def differences(record: Record, file: recipes.RecipeFile, settings: Mapping[str, Any]) -> list[str]:
+    """How a recipe with its knobs differs from what a run was started with; nothing where it is the same program."""
+    if record.file.name != file.name:
+        return [f"its recipe is {record.file.name}, not {file.name}"]
+    found = []
+    for knob in [*record.settings, *(k for k in settings if k not in record.settings)]:
+        there, here = record.settings.get(knob, "absent"), settings.get(knob, "absent")
+        if there != here:
+            found.append(f"{knob} is {there} there, {here} here")
+    then, now = (sources.sources(f.path, f.roots) for f in (record.file, file))
+    for name in sorted(then.keys() | now.keys()):
+        if name not in then or name not in now or not sources.same_code(then[name], now[name]):
+            found.append(f"{name} has changed")
+    return found

@@ -1,0 +1,248 @@
+"""What run folders say of themselves: settings, figures by step, how far each is and whether it is still training.
+
+Read without importing jax and without executing anything, so that a hundred runs are listed in an instant, those
+that are training or came from elsewhere included. What cannot be read is named, never guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxgen.core.errors import UsageError
+from jaxgen.runs.folder import FORMAT
+from jaxgen.runs.lock import is_claimed
+from jaxgen.runs.log import number, read_log
+
+LARGEST = 256 << 20
+"""Bytes of a file that is read; no run writes larger ones."""
+
+UNITS = {"bits_per_dim": "bits/dim", "nats": "nats"}
+"""Metrics of likelihood, as people say them."""
+
+
+class Unreadable(UsageError):
+    """A run's folder that does not hold what it should, with the reason."""
+
+    def __init__(self, folder: Path, reason: str):
+        super().__init__(f"{folder} cannot be read as a run: {reason}.")
+        self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A likelihood at a step: `metric` is "nats" per image or "bits_per_dim"."""
+
+    metric: str
+    value: float
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.5g} {UNITS[self.metric]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """A run as its files tell it. `about` is `run.json`, `records` are those of `metrics.jsonl`, `result` is
+    `result.json` once the run is complete, `training` that a living process holds the folder, `written` when a file
+    changed last (seconds since 1970)."""
+
+    folder: Path
+    about: dict[str, Any]
+    records: list[dict[str, Any]]
+    checkpoints: tuple[int, ...]
+    result: dict[str, Any] | None
+    training: bool
+    written: float
+
+    @property
+    def state(self) -> str:
+        """ "complete", "training", "stopped" (it ended with its last step saved), "interrupted" (steps after the last
+        checkpoint are lost and will be repeated) or "no checkpoint". The two before the last can be resumed."""
+        if self.result is not None:
+            return "complete"
+        if self.training:
+            return "training"
+        if self.step is None:
+            return "no checkpoint"
+        return "stopped" if self.logged <= self.step else "interrupted"
+
+    @property
+    def step(self) -> int | None:
+        """The step of the last checkpoint."""
+        return max(self.checkpoints, default=None)
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps the run shall make, where its record says so."""
+        found = self.about.get("steps", self.knobs.get("steps"))
+        return found if type(found) is int else None
+
+    @property
+    def logged(self) -> int:
+        """The last step that was logged."""
+        return max((record["step"] for record in self.records), default=0)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of training so far, those of all processes that had a part in it."""
+        return max((s for r in self.records if (s := number(r.get("seconds"))) is not None), default=None)
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """The recipe's knobs."""
+        return self.about["knobs"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was made of: recipe, model, data, knobs, devices, versions."""
+        about, versions = self.about, self.about.get("versions")
+        found = {"recipe": Path(str(about["recipe"])).stem, "model": about.get("model"), "data": about.get("data")}
+        found |= self.knobs
+        found |= {"devices": about.get("devices"), "processes": None}
+        if about.get("processes") != 1:
+            found["processes"] = about.get("processes")
+        found |= versions if isinstance(versions, dict) else {}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def dims(self) -> int | None:
+        """Sub-pixels of an image."""
+        shape = self.about.get("shape")
+        if isinstance(shape, list) and shape and all(isinstance(n, int) and n > 0 for n in shape):
+            return math.prod(shape)
+        return None
+
+    @property
+    def metric(self) -> str:
+        """How likelihoods of such images are told: nats of binary ones, bits/dim of others."""
+        return "nats" if self.about.get("levels") == 2 else "bits_per_dim"
+
+    @property
+    def best(self) -> Score | None:
+        """The best validation likelihood, the earliest of equals; None for a model without one."""
+        points = self.curve("valid", self.metric)
+        if not points:
+            return None
+        value, step = min((value, step) for step, value in points)
+        return Score(self.metric, value, int(step))
+
+    @property
+    def test(self) -> Score | None:
+        """The test likelihood of a complete run."""
+        points = self.curve("test", self.metric) if self.result is not None else []
+        return Score(self.metric, points[-1][1], int(points[-1][0])) if points else None
+
+    def curve(self, split: str, metric: str, by: str = "step") -> list[tuple[float, float]]:
+        """The finite values of a metric on "train", "valid" or "test", each with its "step" (or "seconds")."""
+        found = []
+        for record in self.records:
+            if record.get("split") == split:
+                x, y = number(record.get(by)), self._value(record, metric)
+                if x is not None and y is not None:
+                    found.append((x, y))
+        return found
+
+    @property
+    def curves(self) -> list[str]:
+        """The metrics that there are curves of: likelihoods and losses."""
+        names = dict.fromkeys(name for r in self.records if r.get("split") in ("train", "valid") for name in r)
+        losses = [name for name in names if name == "loss" or name.endswith("/loss")]
+        return [m for m in (*UNITS, *losses) if self.curve("train", m) or self.curve("valid", m)]
+
+    def _value(self, record: dict[str, Any], metric: str) -> float | None:
+        found = number(record.get(metric))
+        nats = number(record.get("nats"))
+        if found is None and metric == "bits_per_dim" and nats is not None and self.dims:
+            return nats / (self.dims * math.log(2))  # a model's own metrics may be nats alone
+        return found
+
+
+def find(folder: Path) -> Iterator[Path]:
+    """The runs at or below a folder, by name. Nothing hidden, and behind links only what is itself a run."""
+    for at, inner, files in os.walk(folder):
+        if "run.json" in files:
+            inner.clear()
+            yield Path(at)
+            continue
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for path in (Path(at, name) for name in inner):
+            if path.is_symlink() and os.path.isfile(path / "run.json"):
+                yield path
+
+
+def read_summary(folder: Path) -> History:
+    """What a run's folder says. Raises `UsageError` where it is none, `Unreadable` where a file of it is broken."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no run {folder}: `jaxgen runs` lists those below ./runs.")
+    if not os.path.lexists(folder / "run.json"):
+        raise UsageError(f"{folder} is no run folder: it has no run.json; `jaxgen runs {folder}` lists those below it.")
+    about = _object(folder, "run.json")
+    if not isinstance(about.get("knobs"), dict) or not isinstance(about.get("recipe"), str):
+        raise Unreadable(folder, "run.json is not the record of a run")
+    if about.get("format") != FORMAT:
+        raise Unreadable(folder, f"run.json has format {about.get('format')}, this jaxgen reads {FORMAT}")
+    result = _object(folder, "result.json") if os.path.lexists(folder / "result.json") else None
+    log = folder / "metrics.jsonl"
+    kept: list[dict[str, Any]] = []
+    if os.path.lexists(log):
+        try:
+            _check(folder, "metrics.jsonl")
+            kept = read_log(log)
+            nothing = not kept and b"\n" in log.read_bytes()
+        except OSError as error:
+            raise Unreadable(folder, f"metrics.jsonl: {error.strerror}") from error
+        if nothing:
+            raise Unreadable(folder, "metrics.jsonl holds no records")
+    return History(folder, about, kept, saved_steps(folder), result, is_claimed(folder), _written(folder))
+
+
+def _object(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object from a file of the run."""
+    try:
+        _check(folder, name)
+        found = json.loads((folder / name).read_bytes())
+    except OSError as error:
+        raise Unreadable(folder, f"{name}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(folder, f"{name} is not JSON") from error
+    if not isinstance(found, dict):
+        raise Unreadable(folder, f"{name} is not the record of a run")
+    return found
+
+
+def _check(folder: Path, name: str) -> None:
+    """Raises `Unreadable` for what is no file (a pipe would be waited for) or too large for one of a run's."""
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise Unreadable(folder, f"{name} is no file")
+    if path.stat().st_size > LARGEST:
+        raise Unreadable(folder, f"{name} is larger than {LARGEST >> 20} MiB")
+
+
+def saved_steps(folder: Path) -> tuple[int, ...]:
+    """The steps of the whole checkpoints, which are folders named by them."""
+    try:
+        with os.scandir(folder / "checkpoints") as found:
+            names = [entry.name for entry in found if entry.is_dir()]
+    except OSError:
+        return ()
+    return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 20))
+
+
+def _written(folder: Path) -> float:
+    """When one of the run's files changed last."""
+    times = []
+    for name in ("run.json", "metrics.jsonl", "result.json", "checkpoints"):
+        try:
+            times.append((folder / name).stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=0.0)

@@ -1,0 +1,48 @@
+"""`metrics.jsonl`: figures by step, a line each, read and continued."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import IO, Any
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, in the order in which they were written; a torn line is left out."""
+    return [record for _, record in lines(path)]
+
+
+def lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The whole lines of a `metrics.jsonl` that are records, each with its record."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if line.endswith("\n") and isinstance(record, dict) and type(record.get("step")) is int:
+            found.append((line, record))
+    return found
+
+
+def number(value: Any) -> float | None:
+    """A finite number as a float, None for everything else that JSON can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def open_log(path: Path, step: int) -> IO[str]:
+    """`metrics.jsonl` open for appending, without records beyond `step` and without torn lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        kept = [line for line, record in lines(path) if record["step"] <= step]
+        part = path.with_name(path.name + ".part")
+        part.write_text("".join(kept), encoding="utf-8")
+        part.replace(path)
+    return path.open("a", encoding="utf-8")

@@ -1,0 +1,67 @@
+"""What is written down of a run: `run.json` when it begins, `result.json` when it is complete."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen import __version__
+
+
+def described(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[str, Any]:
+    """What `run.json` says beside the recipe and its knobs."""
+    import jax
+
+    from jaxgen.data.dataset import digest
+
+    return {
+        "model": type(made.model).__name__,
+        "shape": list(made.model.shape),
+        "levels": made.model.levels,
+        "data": dataset.name,
+        "protocol": dataset.protocol,
+        "steps": made.steps,
+        "examples": {
+            s: len(getattr(dataset, s)) for s in ("train", "valid", "test") if getattr(dataset, s) is not None
+        },
+        "digest": digest(dataset),
+        "devices": f"{devices.devices.size} {devices.devices.flat[0].platform}",
+        "processes": jax.process_count(),
+        "versions": {"jaxgen": __version__, "jax": jax.__version__, "python": sys.version.split()[0]},
+        "command": shlex.join(["jaxgen", *args]),
+        "folder": str(Path.cwd()),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def concluded(
+    made: Any, dataset: Any, outcome: Any, grid: Path | None, expected: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """What was reached, as `result.json` holds it."""
+    from jaxgen.core.capabilities import Density
+    from jaxgen.engine.baselines import baselines
+
+    result: dict[str, Any] = {
+        "step": outcome.step,
+        "best_step": outcome.best_step,
+        "metrics": outcome.metrics,
+        "grid": str(grid) if grid else None,
+        "seconds": round(seconds, 1),
+        "model": type(made.model).__name__,
+        "capabilities": _abilities(made.model),
+    }
+    if isinstance(made.model, Density):
+        result |= {"bound": not made.model.exact, "baselines": baselines(dataset)}
+    if expected:
+        result["expected"] = {name: list(bounds) for name, bounds in expected.items()}
+    return result
+
+
+def _abilities(model: Any) -> list[str]:
+    from jaxgen.core.capabilities import capabilities
+
+    return list(capabilities(model))
