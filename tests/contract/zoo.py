@@ -7,8 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.core.conditions import Classes
 from jaxgen.core.model import Model
 from jaxgen.engine.devices.mesh import make_mesh, replicated
+from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.latent.vae import VAE
+from jaxgen.models.pixel.ensemble import OrderEnsemble
+from jaxgen.models.pixel.gated import GatedPixelCNN
+from jaxgen.models.pixel.multiscale import MultiScale
+from jaxgen.models.pixel.pixelcnnpp import PixelCNNPlusPlus
+from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
+from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
 ROWS: dict[str, Model] = {
     "pixelcnn": PixelCNN(shape=(5, 5, 1), levels=2, layers=2, features=6, head=6),

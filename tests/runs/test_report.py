@@ -12,7 +12,7 @@ from jaxgen.core.files import write_json
 from jaxgen.pictures.grid import PICTURE_WIDTH
 from jaxgen.runs import report
 from jaxgen.runs.log import open_log, read_log
-from jaxgen.runs.progress import _Speed
+from jaxgen.runs.progress import Speed
 from jaxgen.runs.report import Report
 
 SHAPE = (2, 2, 1)
@@ -107,7 +107,7 @@ def test_lines_are_rare_where_there_is_no_terminal(tmp_path):
 def test_speed_leaves_out_compilation_evaluation_and_saving(tmp_path, monkeypatch):
     clock = iter([0.0, 100.0, 101.0, 102.0, 300.0, 301.0])
     monkeypatch.setattr(report.time, "perf_counter", lambda: next(clock))
-    speed = _Speed()
+    speed = Speed()
     speed.mark(1)  # compiling took 100 s
     assert speed.rate is None
     speed.mark(2)
@@ -122,7 +122,7 @@ def test_speed_leaves_out_compilation_evaluation_and_saving(tmp_path, monkeypatc
 def test_speed_is_of_the_last_half_minute_and_remembers_few_of_many_quick_steps(monkeypatch):
     clock = itertools.count(0.0, 1e-3)
     monkeypatch.setattr(report.time, "perf_counter", lambda: next(clock))
-    speed = _Speed()
+    speed = Speed()
     for steps in [1] * 40_000 + [2] * 40_000:
         speed.mark(steps)
     assert speed.rate == pytest.approx(2000, rel=1e-3)

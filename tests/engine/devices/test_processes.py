@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers import PROCESSES, ROOT
 
 from jaxgen.cli.main import main
 from jaxgen.runs.folder import open_folder
