@@ -1,6 +1,8 @@
 """Folders of pictures: sizes, modes, labels, splits, and each way in which a picture can be wrong."""
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +51,11 @@ def test_nested_folders_give_labels_in_alphabetical_order(tmp_path):
     assert (data.train.label == data.train.image[:, 0, 0, 0]).all()
     assert (data.valid.label == data.valid.image[:, 0, 0, 0]).all()
     assert "3 classes: cat, dog, emu" in data.protocol
-    picture(tmp_path / "stray.png")
-    assert folder(tmp_path).load().train.label is None
+    picture(tmp_path / "preview.PNG")
+    with pytest.raises(UsageError, match=r"preview.PNG: lies beside folders of pictures such as .*cat.* hide this one"):
+        folder(tmp_path).load()
+    (tmp_path / "preview.PNG").rename(tmp_path / ".preview.PNG")
+    assert "3 classes" in folder(tmp_path).load().protocol
 
 
 def test_subfolders_can_state_the_split(tmp_path):
@@ -64,17 +69,63 @@ def test_subfolders_can_state_the_split(tmp_path):
     assert (data.test.label == data.test.image[:, 0, 0, 0]).all()
 
 
-@pytest.mark.parametrize("held_out", ["test", "valid", "validation", "val", "Test"])
+@pytest.mark.parametrize("held_out", ["test", "valid", "validation", "val", "Test", "DEV", "testing"])
 def test_a_split_without_training_pictures_is_not_trained_on(tmp_path, held_out):
-    for name in ("training/a", "training/b", f"{held_out}/a"):
+    for name in ("pictures/a", "pictures/b", f"{held_out}/a"):
         picture(tmp_path / f"{name}.png")
     with pytest.raises(UsageError, match=rf"subfolder '{held_out}' names a split.* name the folder .*'train'; found "):
         folder(tmp_path).load()
-    (tmp_path / "training").rename(tmp_path / "train")
-    assert len(folder(tmp_path).load().train) == (2 if held_out.startswith("val") else 1)
-    picture(tmp_path / "classes" / "testing" / "a.png")
+    (tmp_path / "pictures").rename(tmp_path / "Training")
+    data = folder(tmp_path).load()
+    assert len(data.train) == (1 if held_out.lower().startswith("test") else 2)
+    assert len(data.valid if data.test is None else data.test) == 1
+    picture(tmp_path / "classes" / "tests" / "a.png")
     picture(tmp_path / "classes" / "cat" / "test" / "a.png")
-    assert "2 classes: cat, testing" in folder(tmp_path / "classes").load().protocol
+    assert "2 classes: cat, tests" in folder(tmp_path / "classes").load().protocol
+
+
+def test_two_folders_of_one_split_and_what_lies_beside_them_are_refused(tmp_path):
+    for name in ("train/0/a", "train/1/b", "val/0/c", "validation/1/d"):
+        picture(tmp_path / f"{name}.png")
+    with pytest.raises(UsageError, match=r"both 'val' and 'validation' name its valid split.* rename one"):
+        folder(tmp_path).load()
+    (tmp_path / "validation").rename(tmp_path / "more")
+    with pytest.raises(
+        UsageError, match=r"more: lies beside the folders of splits \(train, val\) and would not be read"
+    ):
+        folder(tmp_path).load()
+    (tmp_path / "more").rename(tmp_path / ".more")
+    picture(tmp_path / "preview.png")
+    with pytest.raises(UsageError, match=r"preview.png: lies beside the folders of splits"):
+        folder(tmp_path).load()
+    (tmp_path / "preview.png").unlink()
+    (tmp_path / "notes").mkdir()
+    assert len(folder(tmp_path).load().valid) == 1
+
+
+def test_a_split_without_class_folders_has_no_labels_and_the_others_have_theirs(tmp_path):
+    for name in ("train/0/a", "train/1/b", "train/1/c", "test/d"):
+        picture(tmp_path / f"{name}.png")
+    data = folder(tmp_path).load()
+    assert sorted([*data.train.label, *data.valid.label]) == [0, 1, 1]
+    assert data.test.label is None
+
+
+def test_classes_keep_their_numbers_where_a_folder_is_empty_or_a_link(tmp_path):
+    picture(tmp_path / "elsewhere" / "deep" / "a.png", value=(1, 0, 0))
+    for name, c in (("cat", 0), ("emu", 3)):
+        picture(tmp_path / "home" / name / "a.png", value=(c, 0, 0))
+    (tmp_path / "home" / "cow").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "home" / "dog").mkdir()
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "home")  # a link into what it lies in is no endless way
+    data = folder(tmp_path / "home").load()
+    assert "4 classes: cat, cow, dog, emu" in data.protocol
+    assert len(data.train) + len(data.valid) == 3
+    for split in (data.train, data.valid):
+        assert (split.label == split.image[:, 0, 0, 0]).all()
+    (tmp_path / "home" / "fox.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(UsageError, match=r"fox.png: this link leads nowhere"):
+        folder(tmp_path / "home").load()
 
 
 def test_crop_is_centred_and_comes_before_resize(tmp_path):
@@ -111,6 +162,70 @@ def test_modes_and_transparency(tmp_path):
     palette.putpalette([200, 100, 50] * 256)
     palette.save(tmp_path / "p.png")
     assert (read_picture(tmp_path / "p.png", 3) == [200, 100, 50]).all()
+
+
+def test_gray_is_one_channel_with_alpha_and_with_a_palette_too(tmp_path):
+    x = RNG.integers(0, 256, (4, 5), dtype=np.uint8)
+    shades = np.array([[0, 90, 30, 200, 90], [200, 0, 30, 30, 90]], np.uint8).repeat(2, axis=0)
+    Image.fromarray(np.stack([x, np.full_like(x, 255)], axis=-1), "LA").save(tmp_path / "a.png")
+    Image.fromarray(shades).save(tmp_path / "b.gif")  # with a palette of its few grays
+    Image.fromarray(x).save(tmp_path / "c.png", transparency=int(x[0, 0]))
+    with Image.open(tmp_path / "b.gif") as gif:
+        assert gif.mode == "P"
+    data = folder(tmp_path).load()
+    assert data.shape == (4, 5, 1)
+    found = [image[..., 0] for split in (data.train, data.valid) for image in split.image]
+    for wanted in (x, shades, np.where(x == x[0, 0], 255, x)):
+        assert any((image == wanted).all() for image in found)
+    picture(tmp_path / "d.png", mode="LA", value=(50, 0))
+    assert folder(tmp_path).load().shape == (4, 5, 1)
+    picture(tmp_path / "e.png")
+    assert folder(tmp_path).load().shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_pictures_are_turned_as_their_orientation_says(tmp_path, orientation, suffix):
+    x = np.zeros((16, 24), np.uint8)
+    x[:8, :8], x[8:, 8:] = 255, 120  # blocks of 8, which a JPEG keeps
+    stored = {
+        1: x, 2: x[:, ::-1], 3: x[::-1, ::-1], 4: x[::-1], 5: x.T, 6: np.rot90(x), 7: x[::-1, ::-1].T, 8: np.rot90(x, 3)
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in "ab":
+        Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"{name}.{suffix}", exif=exif)
+    data = folder(tmp_path).load()
+    np.testing.assert_allclose(data.train.image[0, ..., 0].astype(int), x, atol=2)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "ppm"])
+def test_more_than_8_bits_are_refused_wherever_a_picture_is_read(tmp_path, suffix):
+    ramp, file = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8), tmp_path / f"a.{suffix}"
+    if suffix == "ppm":  # Pillow writes no colour of 16 bits
+        file.write_bytes(b"P6 8 8 65535 " + ramp.astype(">u2").repeat(3).tobytes())
+    else:
+        Image.fromarray(ramp).save(file)
+    for read in (lambda: read_picture(file, 1), lambda: read_picture(file, 3), lambda: folder(tmp_path).load()):
+        with pytest.raises(UsageError, match=rf"a.{suffix}: wanted 8 bits per channel, found .*16|picture mode I"):
+            read()
+
+
+def test_a_colour_png_of_16_bits_and_a_tiff_of_floats_are_refused(tmp_path):
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + bytes(range(12)) for _ in range(2))  # two pixels a row, three numbers of two bytes each
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(
+        UsageError, match=r"a.png: wanted 8 bits per channel, found 16 bits: scale its values to 0 … 255"
+    ):
+        read_picture(tmp_path / "a.png", 3)
+    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(UsageError, match=r"b.tif: wanted 8 bits per channel, found picture mode F"):
+        read_picture(tmp_path / "b.tif", 1)
 
 
 def test_bad_pictures_are_named(tmp_path):
