@@ -10,32 +10,28 @@ import gzip
 import importlib.util
 import math
 import os
+import re
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import home_path
 from jaxgen.data.dataset import Source, Split, checked_conditions, finish, labels, order, take
+from jaxgen.data.split_names import NAMES, split_of
 
-IDX_PREFIXES = {"train": ("train",), "valid": ("valid", "validation"), "test": ("t10k", "test")}
-NPZ_IMAGES = {
-    "train": ("train", "train_image", "train_images", "x_train", "image", "images"),
-    "valid": ("valid", "valid_image", "valid_images", "x_valid", "x_val"),
-    "test": ("test", "test_image", "test_images", "x_test"),
-}
-NPZ_LABELS = {
-    "train": ("train_label", "train_labels", "y_train", "label", "labels"),
-    "valid": ("valid_label", "valid_labels", "y_valid", "y_val"),
-    "test": ("test_label", "test_labels", "y_test"),
-}
-NPZ_CONDITIONS = {
-    "train": ("train_condition", "train_conditions", "condition", "conditions"),
-    "valid": ("valid_condition", "valid_conditions"),
-    "test": ("test_condition", "test_conditions"),
-}
+IDX_NAME = re.compile(r"(?:qmnist-)?([a-z0-9]+)-(images|labels)[-.]idx\d-\w+?(\.gz)?", re.IGNORECASE)
+IDX_TYPES = {8: np.dtype("u1"), 12: np.dtype(">i4")}
+KNOWN = {
+    "image": "image", "images": "image", "x": "image",
+    "label": "label", "labels": "label", "y": "label",
+    "condition": "condition", "conditions": "condition",
+}  # fmt: skip
+"""What arrays of an `.npz` may be called beside the split's name, in any letter case."""
 
 
 def digits() -> Source:
@@ -72,18 +68,20 @@ def _digit_rows() -> np.ndarray:
 def idx(folder: str | os.PathLike[str]) -> Source:
     """A folder of IDX files, raw or gzipped, under their usual names (`train-images-idx3-ubyte`, `t10k-labels-…`).
 
-    Labels come along where their files are there. Images [n,h,w] get one channel.
+    Labels come along where their files are there; of QMNIST's rows (`qmnist-train-labels-idx2-int`) the first number,
+    the digit. Images [n,h,w] get one channel. Raises `UsageError` where two files are the same of one split.
     """
-    root = Path(folder).expanduser()
+    root = home_path(folder)
 
     def load() -> Any:
         splits, where = {}, {}
-        for key in IDX_PREFIXES:
-            file = idx_file(root, key, "images")
-            if file is not None:
-                image = read_idx(file)
-                label_file = idx_file(root, key, "labels")
-                label = None if label_file is None else labels(read_idx(label_file), str(label_file))
+        files = _idx_files(root)
+        for (key, kind), file in files.items():
+            if kind == "labels" and (key, "images") not in files:
+                raise UsageError(f"{file}: there are no images of its split beside it: bring them, or move it away")
+            if kind == "images":
+                image, label_file = read_idx(file), files.get((key, "labels"))
+                label = None if label_file is None else _idx_labels(label_file)
                 splits[key], where[key] = Split(image[..., None] if image.ndim == 3 else image, label), file
         if "train" not in splits:
             found = listing(root)
@@ -95,20 +93,37 @@ def idx(folder: str | os.PathLike[str]) -> Source:
     return Source(f"idx:{root}", load)
 
 
-def idx_file(root: Path, split: str, kind: str) -> Path | None:
-    """The IDX file of a split ("train", "valid", "test"; kind "images" or "labels") in a folder, if it is there."""
-    d = {"images": 3, "labels": 1}[kind]
-    for prefix in IDX_PREFIXES[split]:
-        for dot in ("-", "."):
-            for end in ("", ".gz"):
-                file = root / f"{prefix}-{kind}{dot}idx{d}-ubyte{end}"
-                if file.is_file():
-                    return file
-    return None
+def idx_names(root: Path) -> list[tuple[str, str, Path]]:
+    """(split, "images" or "labels", file) of all files in a folder that are IDX by their names, sorted by these."""
+    found = []
+    for file in sorted(root.iterdir()) if root.is_dir() else ():
+        match = IDX_NAME.fullmatch(file.name)
+        split = match and ("test" if match[1].lower() == "t10k" else split_of(match[1]))
+        if match and split and file.is_file():
+            found.append((split, match[2].lower(), file))
+    return found
+
+
+def _idx_files(root: Path) -> dict[tuple[str, str], Path]:
+    """The file of each split and kind, unpacked where it is there both ways. Raises `UsageError` for other twins."""
+    files: dict[tuple[str, str], Path] = {}
+    for split, kind, file in idx_names(root):
+        first = files.setdefault((split, kind), file)
+        if file.name.lower().removesuffix(".gz") != first.name.lower().removesuffix(".gz"):
+            raise UsageError(
+                f"{root}: both {first.name} and {file.name} are {kind} of its {split} split: move one away"
+            )
+    return files
+
+
+def _idx_labels(file: Path) -> np.ndarray:
+    """The labels of an IDX file; the class, which comes first, of QMNIST's rows of eight numbers."""
+    rows = read_idx(file)
+    return labels(rows[:, 0] if rows.ndim == 2 and rows.shape[1] == 8 else rows, str(file))
 
 
 def read_idx(file: str | os.PathLike[str]) -> np.ndarray:
-    """The uint8 array of one IDX file, raw or gzipped (told by its first bytes, not by its name).
+    """The array of one IDX file of uint8 or int32, raw or gzipped (told by its first bytes, not by its name).
 
     Raises `UsageError` for another magic number, another dtype, and any size but the one that the header states.
     """
@@ -124,52 +139,110 @@ def read_idx(file: str | os.PathLike[str]) -> np.ndarray:
         raise UsageError(
             f"{file}: no IDX file: wanted it to start with 00 00 08 and the rank, found {data[:4].hex(' ')}"
         )
-    if data[2] != 8:
-        raise UsageError(f"{file}: wanted unsigned bytes (IDX type 08), found IDX type {data[2]:02x}")
+    dtype = IDX_TYPES.get(data[2])
+    if dtype is None:
+        raise UsageError(f"{file}: wanted unsigned bytes (IDX type 08) or int32 (0c), found IDX type {data[2]:02x}")
     start = 4 + 4 * data[3]
     shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, min(start, len(data)), 4))
-    if len(data) != start + math.prod(shape):
+    size = start + math.prod(shape) * dtype.itemsize
+    if len(data) != size:
         raise UsageError(
-            f"{file}: truncated or damaged: its header states shape {list(shape)}, so "
-            f"{start + math.prod(shape)} bytes, found {len(data)}"
+            f"{file}: truncated or damaged: its header states shape {list(shape)}, so {size} bytes, found {len(data)}"
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    array = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    return array if dtype == np.uint8 else array.astype(np.int32)
 
 
 def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
-    """A `.npz` of uint8 arrays: `train`, `valid`, `test` (or `images` alone), labels as `train_label` … or `labels`,
+    """A `.npz` of arrays: images `train`, `valid`, `test` (or `images` alone), labels as `train_label` … or `labels`,
     and what else a model is conditioned on as `train_condition` … or `condition`: vectors [n,k], maps [n,h,w,k] or
-    [n,h,w].
+    [n,h,w]. Any other `train_NAME` (`valid_NAME`, `test_NAME`) with a row for each image comes along as NAME.
 
     Images are [n,h,w,c], [n,h,w] for one channel, or, where 2 levels are stated, [n,k] of bits packed by `np.packbits`
-    for binary squares (as in `binarized_mnist.npz`: 98 bytes for 28×28). The names of Keras' files (`x_train`,
-    `y_train`, …) serve as well. `levels` defaults to the array `levels` in the file, else 2 where all values are 0 or
-    1, else 256.
+    for binary squares (as in `binarized_mnist.npz`: 98 bytes for 28×28). Splits have the names that `split_names`
+    knows, before or behind what they are of: `val_images` and Keras' `x_train`, `y_train` serve as well. `levels`
+    defaults to the array `levels` in the file, else 2 where all values are 0 or 1, else 256. Raises `UsageError` for
+    arrays that nothing would read.
     """
-    path = Path(file).expanduser()
+    path = home_path(file)
 
     def load() -> Any:
         arrays = read_npz(path)
-        known = levels if levels is not None else int(arrays["levels"]) if "levels" in arrays else None
-        splits = {}
-        for key in NPZ_IMAGES:
-            image = next((n for n in NPZ_IMAGES[key] if n in arrays), None)
-            label = next((n for n in NPZ_LABELS[key] if n in arrays), None)
-            condition = next((n for n in NPZ_CONDITIONS[key] if n in arrays), None)
-            if image is not None:
-                splits[key] = Split(
-                    _unpacked(arrays[image], known, f"{path}, array {image!r}"),
-                    None if label is None else labels(arrays[label], f"{path}, array {label!r}"),
-                    None
-                    if condition is None
-                    else checked_conditions(arrays[condition], f"{path}, array {condition!r}"),
-                )
-        if "train" not in splits:
+        known = levels if levels is not None else _levels(arrays.get("levels"), path)
+        parts, unread = _parts({n: a for n, a in arrays.items() if n != "levels"}, path)
+        if "train" not in parts:
             found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()) or "nothing"
             raise UsageError(f"{path}: wanted an array named train or images, found {found}")
+        if unread:
+            n = unread[0]
+            raise UsageError(
+                f"{path}: nothing reads its array {n!r} {arrays[n].dtype}{list(arrays[n].shape)}: what has a row for "
+                f"each image comes along as train_{n} (valid_…, test_…) beside these; leave the rest out of the file"
+            )
+        splits = {
+            split: Split({name: _checked(name, arrays[n], known, f"{path}, array {n!r}") for name, n in part.items()})
+            for split, part in parts.items()
+        }
         return finish(path.stem, splits, known, "arrays of an .npz file", dict.fromkeys(splits, path))
 
     return Source(f"npz:{path}", load)
+
+
+def _parts(names: Iterable[str], path: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """By split what each of its arrays is called in the file, by the name that it gets; and what belongs to no images.
+
+    Raises `UsageError` where two arrays are the same of one split.
+    """
+    parts: dict[str, dict[str, str]] = {split: {} for split in NAMES}
+    unread = []
+    for given in names:
+        split, name = _place(given)
+        if split is None:
+            unread.append(given)
+        elif name in parts[split]:
+            raise UsageError(
+                f"{path}: both {parts[split][name]!r} and {given!r} are the {name} array of its {split} split: leave "
+                "one of them out of the file"
+            )
+        else:
+            parts[split][name] = given
+    whole = {split: part for split, part in parts.items() if "image" in part}
+    return whole, unread + [given for split, part in parts.items() if split not in whole for given in part.values()]
+
+
+def _place(given: str) -> tuple[str | None, str]:
+    """Split and name of an array: ("train", "image") of `train`, `images`, `train_images` and `x_train`; (None, …)
+    where its name says no split."""
+    first, _, rest = given.partition("_")
+    if split := split_of(first):
+        return split, KNOWN.get(rest.lower(), rest) or "image"
+    rest, _, last = given.rpartition("_")
+    if rest and (split := split_of(last)):
+        return split, KNOWN.get(rest.lower(), rest)
+    name = KNOWN.get(given.lower())
+    return ("train", name) if name and len(given) > 1 else (None, given)
+
+
+def _checked(name: str, array: np.ndarray, levels: int | None, what: str) -> np.ndarray:
+    """An array as its name wants it; of 64 bits as devices hold it, of 32."""
+    if name == "image":
+        return _unpacked(array, levels, what)
+    if name in ("label", "condition"):
+        return labels(array, what) if name == "label" else checked_conditions(array, what)
+    if array.dtype.kind in "iu" and array.dtype.itemsize >= 4:
+        if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+            raise UsageError(f"{what}: wanted integers of 32 bits, found {array.min()} to {array.max()}")
+        return array.astype(np.int32)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _levels(array: np.ndarray | None, path: Path) -> int | None:
+    """The levels that a file states, if it does."""
+    if array is None:
+        return None
+    if array.size != 1 or array.dtype.kind not in "iu":
+        raise UsageError(f"{path}, array 'levels': wanted one whole number, found {array.dtype}{list(array.shape)}")
+    return int(array.item())
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a data set is here: uint8 images in splits, a protocol in one line, and a description that loads on demand.
+"""What a data set is here: arrays in splits, a protocol in one line, and a description that loads on demand.
 
 Everything that reads files ends in `finish`, which checks the arrays once and holds out a validation split where the
 source brings none: a seeded tenth of the training set, the same for every run and every machine. The test split is
@@ -8,8 +8,9 @@ never touched by that.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -25,28 +26,83 @@ Transform = Callable[[Batch, Key[Array, ""], bool], Batch]
 SEED = 20160125
 """Seeds every split made here. A constant, so that figures of different runs stand on the same images."""
 
+FIRST = ("image", "label", "condition")
+"""Arrays that everybody knows, in the order in which a digest takes them."""
+
+NUMBERS, TEXT = "uifb", "US"
+"""Kinds of dtypes that a split may hold; text stays on the host."""
+
 TENTH = "; validation: a seeded tenth of the training set"
 
 
-@dataclasses.dataclass(frozen=True)
 class Split:
-    """Images `uint8[n,h,w,c]` and, where the data have them, labels `int32[n]` and conditions: vectors `float32[n,k]`
-    or maps `float32[n,h,w,k]`. Arrays may be memory-mapped."""
+    """Arrays by name, of any dtype, with one leading axis of examples: `Split(image, label)`, `Split(words=words)`.
 
-    image: np.ndarray
-    label: np.ndarray | None = None
-    condition: np.ndarray | None = None
+    `image` is uint8[n,h,w,c], `label` int32[n], `condition` vectors float32[n,k] or maps float32[n,h,w,k]; every other
+    name is the data's own. Arrays may be memory-mapped. Reads like a mapping (`split["words"]`, `in`, `items()`), but
+    that its length is that of its examples.
+    """
+
+    def __init__(self, image: Any = None, label: Any = None, condition: Any = None, **others: Any):
+        named = dict(image) if isinstance(image, Mapping) else {"image": image}
+        named |= {"label": label} if label is not None else {}
+        named |= {"condition": condition} if condition is not None else {}
+        self.arrays: dict[str, np.ndarray] = {n: a for n, a in {**named, **others}.items() if a is not None}
+        if not self.arrays:
+            raise UsageError("a split needs at least one array: Split(image), or Split(words=words).")
+
+    @property
+    def image(self) -> np.ndarray:
+        """The images. Raises `UsageError` where the data have none."""
+        if "image" not in self.arrays:
+            raise UsageError(f"these data have no images; they have {', '.join(self.arrays)}.")
+        return self.arrays["image"]
+
+    @property
+    def label(self) -> np.ndarray | None:
+        """The labels, where there are any."""
+        return self.arrays.get("label")
+
+    @property
+    def condition(self) -> np.ndarray | None:
+        """What the images are conditioned on, where there is anything."""
+        return self.arrays.get("condition")
+
+    def keys(self) -> Any:
+        """The names."""
+        return self.arrays.keys()
+
+    def items(self) -> Any:
+        """Names and arrays."""
+        return self.arrays.items()
+
+    def replaced(self, **arrays: Any) -> Split:
+        """The split with other arrays in place of its own, or beside them."""
+        return Split({**self.arrays, **arrays})
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
 
     def __len__(self) -> int:
-        return len(self.image)
+        return len(next(iter(self.arrays.values())))
+
+    def __repr__(self) -> str:
+        return f"Split({', '.join(f'{name}={a.dtype}{list(a.shape)}' for name, a in self.arrays.items())})"
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Checked splits. `levels` is what the model sees after `transform`; the arrays themselves may hold more."""
+    """Checked splits. `levels` is what the model sees of images after `transform`; the arrays themselves may hold more.
+    None for data without images."""
 
     name: str
-    levels: int
+    levels: int | None
     train: Split
     valid: Split
     test: Split | None
@@ -55,9 +111,14 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(h, w, c) of one image."""
+        """(h, w, c) of one image. Raises `UsageError` for data without images."""
         h, w, c = self.train.image.shape[1:]
         return h, w, c
+
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by name."""
+        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +142,7 @@ def held_out(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def take(split: Split, index: np.ndarray) -> Split:
     """The examples at `index`, copied."""
-    label, condition = (None if array is None else array[index] for array in (split.label, split.condition))
-    return Split(split.image[index], label, condition)
+    return Split({name: array[index] for name, array in split.items()})
 
 
 def finish(
@@ -90,19 +150,29 @@ def finish(
 ) -> Dataset:
     """A checked `Dataset` from the splits "train", "valid" and "test", of which only the first must be there.
 
-    `levels` None infers 2 for arrays of 0 and 1, else 256. `where` names the file of each split for the messages.
-    Raises `UsageError` for anything but uint8 images of one shape, values below `levels`, finite conditions, and as
-    many labels and conditions as images.
+    `levels` None infers 2 for images of 0 and 1, else 256. `where` names the file of each split for the messages.
+    Raises `UsageError` for images that are not whole numbers 0 to 255, of one shape and below `levels`, for conditions
+    that are not finite, and for arrays of another shape in one split than in another, or of several lengths.
     """
     where = {**dict.fromkeys(splits, name), **(where or {})}
     if levels is not None and not 2 <= levels <= 256:
         raise UsageError(f"{where['train']}: levels must be 2 to 256, got {levels}")
+    splits = {key: _whole(key, split, where[key]) for key, split in splits.items()}
     for key, split in splits.items():
         _check_arrays(key, split, where[key])
     train = splits["train"]
-    if levels is None:
+    images = "image" in train
+    if levels is None and images:
         levels = 2 if all(_below(split.image, 2) for split in splits.values()) else 256
     for key, split in splits.items():
+        for array in split:
+            if array != "image" and array in train and split[array].shape[1:] != train[array].shape[1:]:
+                raise UsageError(
+                    f"{where[key]}: '{array}' must have one shape in all splits, but {key} holds "
+                    f"{list(split[array].shape[1:])} and train {list(train[array].shape[1:])}"
+                )
+        if not images or levels is None:
+            continue
         if split.image.shape[1:] != train.image.shape[1:]:
             raise UsageError(
                 f"{where[key]}: images of one data set must have one shape, but {key} holds {split.image.shape[1:]} "
@@ -124,14 +194,12 @@ def finish(
 
 
 def digest(dataset: Dataset, most: int = 1000) -> str:
-    """By which other images, labels or conditions show: a checksum of at most so many examples of a
-    split, evenly spaced."""
+    """By which other data show: a checksum of at most so many examples of a split, evenly spaced, of all arrays."""
     found = 0
-    for split in (dataset.train, dataset.valid, dataset.test):
-        if split is not None:
-            some = take(split, np.arange(0, len(split), -(-len(split) // most)))
-            for array in (some.image, some.label, some.condition):
-                found = found if array is None else zlib.crc32(array.tobytes(), found)
+    for split in dataset.splits().values():
+        some = take(split, np.arange(0, len(split), -(-len(split) // most)))
+        for name in (*(n for n in FIRST if n in some), *sorted(n for n in some if n not in FIRST)):
+            found = zlib.crc32(np.ascontiguousarray(some[name]).tobytes(), found)
     return f"{found:08x}"
 
 
@@ -165,23 +233,48 @@ def _below(image: np.ndarray, levels: int) -> bool:
     return all(image[i : i + 1024].max() < levels for i in range(0, len(image), 1024))
 
 
+def _whole(key: str, split: Split, where: Any) -> Split:
+    """The split with images as uint8, which bool and other integers become where that loses nothing."""
+    image = split.arrays.get("image")
+    if image is None or image.dtype == np.uint8:
+        return split
+    if image.dtype.kind not in "biu":
+        raise UsageError(
+            f"{where}: {key} images must be uint8, found {image.dtype}. Save whole numbers: of values 0 … 1, say, "
+            "np.round(255 * images).astype(np.uint8)."
+        )
+    low, high = (int(image.min()), int(image.max())) if image.size else (0, 0)
+    if low < 0 or high > 255:
+        raise UsageError(
+            f"{where}: {key} images must be uint8, found {image.dtype} with values {low} to {high}. Bring them into "
+            "0 … 255: those of 16 bits by images // 256, say."
+        )
+    return split.replaced(image=image.astype(np.uint8))
+
+
 def _check_arrays(key: str, split: Split, where: Any) -> None:
-    image, label, condition = split.image, split.label, split.condition
-    if image.dtype != np.uint8:
-        raise UsageError(
-            f"{where}: {key} images must be uint8, found {image.dtype}. Round them to their levels and save those."
-        )
-    if image.ndim != 4 or image.shape[3] not in (1, 2, 3, 4):
-        raise UsageError(
-            f"{where}: {key} images must have shape [n, height, width, channels] with 1 to 4 channels, "
-            f"found {list(image.shape)}"
-        )
-    if image.size == 0:
-        raise UsageError(f"{where}: {key} is empty, found shape {list(image.shape)}")
-    if label is not None and label.shape != (len(image),):
-        raise UsageError(f"{where}: {key} has {len(image)} images but labels of shape {list(label.shape)}")
-    if condition is not None and len(checked_conditions(condition, f"{where}: {key}")) != len(image):
-        raise UsageError(f"{where}: {key} has {len(image)} images but conditions of shape {list(condition.shape)}")
+    image, label, condition = split.arrays.get("image"), split.label, split.condition
+    what = "examples"
+    if image is not None:
+        what = "images"
+        if image.ndim != 4 or image.shape[3] not in (1, 2, 3, 4):
+            raise UsageError(
+                f"{where}: {key} images must have shape [n, height, width, channels] with 1 to 4 channels, "
+                f"found {list(image.shape)}"
+            )
+        if image.size == 0:
+            raise UsageError(f"{where}: {key} is empty, found shape {list(image.shape)}")
+    if len(split) == 0:
+        raise UsageError(f"{where}: {key} is empty")
+    if label is not None and label.shape != (len(split),):
+        raise UsageError(f"{where}: {key} has {len(split)} {what} but labels of shape {list(label.shape)}")
+    if condition is not None and len(checked_conditions(condition, f"{where}: {key}")) != len(split):
+        raise UsageError(f"{where}: {key} has {len(split)} {what} but conditions of shape {list(condition.shape)}")
+    for name, array in split.items():
+        if array.ndim < 1 or len(array) != len(split):
+            raise UsageError(f"{where}: {key} has {len(split)} {what} but '{name}' of shape {list(array.shape)}")
+        if array.dtype.kind not in NUMBERS + TEXT:
+            raise UsageError(f"{where}: '{name}' of {key} must hold numbers or text, found {array.dtype}")
 
 
 def padded_batches(split: Any, batch: int) -> Any:
@@ -193,15 +286,26 @@ def padded_batches(split: Any, batch: int) -> Any:
         yield {name: array[np.where(valid, rows, 0)] for name, array in arrays.items()}, valid
 
 
+def seen_images(dataset: Dataset, split: Split, batch: int = 1000) -> Iterator[np.ndarray]:
+    """The images of a split as the model sees them, in pieces."""
+    if dataset.transform is None:
+        yield np.asarray(split.image)
+        return
+    program = jax.jit(functools.partial(dataset.transform), static_argnums=2)
+    for number, (data, valid) in enumerate(padded_batches(split, batch)):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        yield np.asarray(program(data, key, False)["image"])[valid]
+
+
 def split_arrays(split: Any) -> dict[str, np.ndarray]:
-    """A split as a batch of all its examples, on the host."""
-    arrays = {"image": split.image, "label": split.label, "condition": split.condition}
-    return {name: array for name, array in arrays.items() if array is not None}
+    """A split as a batch of all its examples, on the host. Text is no part of a batch: no device holds it."""
+    return {name: array for name, array in split.items() if array.dtype.kind in NUMBERS}
 
 
 def example(dataset: Any, count: int) -> Batch:
-    """The first `count` training examples as a batch."""
-    return jax.tree.map(lambda x: x[:count], split_arrays(dataset.train))
+    """`count` training examples as a batch, all where they are fewer: evenly spaced, since files are often sorted."""
+    index = np.linspace(0, len(dataset.train) - 1, min(count, len(dataset.train))).astype(int)
+    return {name: array[index] for name, array in split_arrays(dataset.train).items()}
 
 
 def check_split(

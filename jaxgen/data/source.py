@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.core.errors import UsageError
-from jaxgen.data.arrays import digits, idx, idx_file, npz
+from jaxgen.core.files import home_path
+from jaxgen.data.arrays import digits, idx, idx_names, npz
 from jaxgen.data.binarized_mnist import amat_files, binarized_mnist
 from jaxgen.data.dataset import Dataset, Source
 from jaxgen.data.picture_folder import folder
@@ -46,7 +47,7 @@ def source(spec: str) -> Source:
         return _call(spec, make, rest, options, allowed)
     if body in ("digits", "binarized_mnist"):
         return _call(spec, {"digits": digits, "binarized_mnist": binarized_mnist}[body], None, options, {})
-    path = Path(body).expanduser()
+    path = home_path(body)
     if body and path.exists():
         kind = _guess(path)
         return _call(spec, KINDS[kind][1], str(path), options, KINDS[kind][2])
@@ -102,10 +103,10 @@ def _call(
 
 def _guess(path: Path) -> str:
     if path.is_file():
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             return "binarized_mnist" if path.stem == "binarized_mnist" else "npz"
         raise UsageError(f"{path}: wanted a folder or an .npz file, found a {path.suffix or 'nameless'} file")
-    if idx_file(path, "train", "images"):
+    if any((split, kind) == ("train", "images") for split, kind, _ in idx_names(path)):
         return "idx"
     if amat_files(path)["train"].is_file() or (path / "binarized_mnist").is_dir():
         return "binarized_mnist"

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import home_path
 from jaxgen.data.cache import Allocate, cached, stamp
 from jaxgen.data.dataset import TENTH, Dataset, Source, Split, finish, held_out
 from jaxgen.data.picture_folder import Size, fitted, pair, said
+from jaxgen.data.split_names import by_split
 
 ORIGINALS = {
     "mnist": "the four original .gz files",
@@ -47,7 +49,8 @@ def tfds(
 
     `data_dir` defaults to $TFDS_DATA_DIR, else ~/tensorflow_datasets. `image` and `label` name the features where they
     are not called that or there are several. `crop` and `resize` as for a folder of pictures. The splits train,
-    validation and test are used; without an official validation split a seeded tenth of the training set is held out.
+    validation and test are used, by any of the names in `split_names`; without an official validation split a seeded
+    tenth of the training set is held out.
     """
     match = re.fullmatch(r"(\w+)(?:/([\w.\-]+))?(?::(\d+\.\d+\.\d+))?", name)
     if match is None:
@@ -82,7 +85,7 @@ def tfds(
 
 def data_home(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Where TFDS keeps its data sets: the given folder, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return home_path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def library() -> Any:
@@ -195,9 +198,10 @@ def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, S
     _check_features(home / "features.json")
     try:
         builder = tfds_.builder_from_directory(home)
-        names = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
-        chosen = {split: next((n for n in among if n in builder.info.splits), None) for split, among in names.items()}
-        sources = {split: builder.as_data_source(name) for split, name in chosen.items() if name is not None}
+        chosen = by_split(builder.info.splits, home)
+        sources = {split: builder.as_data_source(name) for split, name in chosen.items()}
+    except UsageError:
+        raise
     except NotImplementedError as error:
         raise UsageError(
             f"{home}: holds {builder.info.file_format.value} files, which cannot be read at random access; it is to be "

@@ -47,15 +47,17 @@ def dynamic_binarization(source: Source) -> Source:
 
 
 def flipped(source: Source) -> Source:
-    """Each training image is mirrored left to right with probability one half, together with the map that it may be
-    conditioned on; evaluation sees it as it is."""
+    """Each training image is mirrored left to right with probability one half, together with its maps (what it is
+    conditioned on, masks, targets); evaluation sees it as it is."""
 
     def flip(batch: Batch, key: Key[Array, ""], train: bool) -> Batch:
         if not train:
             return batch
         mirror = jax.random.bernoulli(key, 0.5, (batch["image"].shape[0], 1, 1, 1))
-        planes = {name: array for name, array in batch.items() if array.ndim == 4}
-        return {**batch, **{name: jnp.where(mirror, array[:, :, ::-1], array) for name, array in planes.items()}}
+        size = batch["image"].shape[1:3]
+        planes = {n: a for n, a in batch.items() if a.ndim == 4 or (a.ndim == 3 and a.shape[1:] == size)}
+        sides = {n: mirror if a.ndim == 4 else mirror[..., 0] for n, a in planes.items()}
+        return {**batch, **{n: jnp.where(sides[n], a[:, :, ::-1], a) for n, a in planes.items()}}
 
     def change(data: Dataset) -> Dataset:
         protocol = f"{data.protocol}; training images flipped left to right at random"
@@ -78,7 +80,7 @@ def requantised(source: Source, levels: int) -> Source:
         table = images.requantise(np.arange(data.levels), data.levels, levels)
 
         def convert(split: Split) -> Split:
-            return dataclasses.replace(split, image=table[split.image])
+            return split.replaced(image=table[split.image])
 
         return dataclasses.replace(
             data,

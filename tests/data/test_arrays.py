@@ -12,6 +12,7 @@ from jaxgen.core.errors import UsageError
 from jaxgen.data.arrays import idx, npz, read_amat, read_idx
 from jaxgen.data.binarized_mnist import binarized_mnist
 from jaxgen.data.cache import cached
+from jaxgen.data.dataset import split_arrays
 from jaxgen.data.source import source
 
 RNG = np.random.default_rng(0)
@@ -105,6 +106,33 @@ def test_idx_needs_its_files(tmp_path):
         idx(tmp_path / "readme.txt").load()
 
 
+def test_qmnists_rows_give_the_digit_which_comes_first(tmp_path):
+    for name, n in (("train", 20), ("test", 5)):
+        rows = RNG.integers(-(2**31), 2**31, (n, 8), dtype=np.int64)
+        rows[:, 0] = np.arange(n) % 10
+        (tmp_path / f"qmnist-{name}-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((n, 4, 3), np.uint8)))
+        (tmp_path / f"qmnist-{name}-labels-idx2-int").write_bytes(idx_bytes(rows.astype(">i4"), 12))
+    data = source(str(tmp_path)).load()
+    assert data.test.label.tolist() == [0, 1, 2, 3, 4]
+    assert sorted([*data.train.label, *data.valid.label]) == sorted([*range(10)] * 2)
+
+
+def test_idx_files_that_would_be_passed_over_are_refused(tmp_path):
+    idx_folder(tmp_path)
+    twin = tmp_path / "qmnist-test-images-idx3-ubyte"
+    twin.write_bytes(idx_bytes(np.zeros((5, 4, 3), np.uint8)))
+    with pytest.raises(
+        UsageError, match=r"both qmnist-test-images-\S+ and t10k-images-\S+ are images of its test split"
+    ):
+        source(str(tmp_path)).load()
+    twin.rename(tmp_path / "t10k-images-idx3-ubyte")  # the same file unpacked is no other one
+    assert source(str(tmp_path)).load().test.image.max() == 0
+    for file in tmp_path.glob("t10k-images*"):
+        file.unlink()
+    with pytest.raises(UsageError, match=r"t10k-labels-idx1-ubyte.gz: there are no images of its split beside it"):
+        idx(tmp_path).load()
+
+
 def test_read_idx_round_trip(tmp_path):
     for shape in ((5,), (2, 3), (2, 3, 4), (1, 2, 3, 3)):
         array = RNG.integers(0, 256, shape, dtype=np.uint8)
@@ -137,6 +165,44 @@ def test_npz_with_conditions(tmp_path):
         np.testing.assert_array_equal(data.train.condition, wanted.astype(np.float32))
         np.testing.assert_array_equal(data.valid.condition, wanted[:4].astype(np.float32))
         assert data.test.condition is None
+
+
+def test_npz_of_medmnist_with_captions_and_other_arrays(tmp_path):
+    """Its `val_images` validate, and every array with a row for each image comes along, cut as the images are."""
+    x, n = RNG.integers(0, 256, (40, 3, 4, 3), dtype=np.uint8), np.arange(40)
+    arrays = {}
+    for name, rows in (("train", slice(0, 30)), ("val", slice(30, 34)), ("test", slice(34, 40))):
+        captions = np.array([f"picture {i}" for i in n[rows]])
+        arrays |= {f"{name}_images": x[rows], f"{name}_labels": n[rows, None], f"{name}_captions": captions}
+        arrays |= {f"{name}_Words": n[rows, None] + np.arange(2), f"{name}_weight": n[rows] / 2}
+    np.savez(tmp_path / "A.NPZ.npz", **arrays)
+    (tmp_path / "A.NPZ.npz").rename(tmp_path / "A.NPZ")
+    data = source(str(tmp_path / "A.NPZ")).load()
+    assert [len(s) for s in data.splits().values()] == [30, 4, 6]
+    for split in data.splits().values():
+        assert (split.image == x[split.label]).all()
+        assert split["captions"].tolist() == [f"picture {i}" for i in split.label]
+        assert (split["Words"] == split.label[:, None] + np.arange(2)).all()
+        assert (split["weight"] == split.label / 2).all()
+        assert [split[name].dtype for name in ("Words", "weight")] == [np.int32, np.float32]
+        assert set(split_arrays(split)) == {"image", "label", "Words", "weight"}
+    held = npz(_without(tmp_path, arrays, "val_")).load()
+    assert (len(held.train), len(held.valid)) == (27, 3)
+    assert held.valid["captions"].tolist() == [f"picture {i}" for i in held.valid.label]
+
+
+def _without(folder: Path, arrays: dict[str, np.ndarray], start: str) -> Path:
+    np.savez(folder / "fewer.npz", **{name: array for name, array in arrays.items() if not name.startswith(start)})
+    return folder / "fewer.npz"
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.int16, np.uint16])
+def test_npz_of_whole_numbers_of_any_kind(tmp_path, kind):
+    x = RNG.integers(0, 2 if kind is bool else 256, (30, 2, 3, 1))
+    np.savez(tmp_path / "a.npz", train=x.astype(kind), valid=x[:5].astype(kind))
+    data = npz(tmp_path / "a.npz").load()
+    assert (data.train.image.dtype, data.levels) == (np.uint8, 2 if kind is bool else 256)
+    assert (data.train.image == x).all()
 
 
 @pytest.mark.parametrize("names", [("images", "labels", None, None), ("x_train", "y_train", "x_test", "y_test")])
@@ -175,7 +241,22 @@ def test_flattened_images_are_not_taken_for_packed_bits(tmp_path, high, width, l
     ("arrays", "message"),
     [
         ({"picture": np.zeros((2, 2, 2, 1), np.uint8)}, r"named train or images, found picture uint8\[2, 2, 2, 1\]"),
-        ({"images": np.zeros((2, 2, 2, 1))}, "must be uint8, found float64"),
+        ({"images": np.zeros((2, 2, 2, 1))}, r"must be uint8, found float64. Save whole numbers: .*np.round\(255"),
+        (
+            {"images": ONES * np.int16(256)},
+            "must be uint8, found int16 with values 256 to 256. Bring them into 0 … 255",
+        ),
+        ({"images": ONES - np.int64(2)}, "found int64 with values -1 to -1"),
+        (
+            {"images": ONES, "captions": np.zeros(4)},
+            r"nothing reads its array 'captions' .* comes along as train_captions",
+        ),
+        ({"images": ONES, "test_labels": np.zeros(4, int)}, "nothing reads its array 'test_labels'"),
+        ({"train": ONES, "x_train": ONES}, "both 'train' and 'x_train' are the image array of its train split"),
+        ({"train": ONES, "val": ONES, "dev": ONES}, "both 'val' and 'dev' are the image array of its valid split"),
+        ({"train": ONES, "train_words": np.zeros((3, 2))}, r"4 images but 'words' of shape \[3, 2\]"),
+        ({"train": ONES, "train_id": np.full(4, 2**40)}, "array 'train_id': wanted integers of 32 bits"),
+        ({"train": ONES, "levels": np.zeros(2, int)}, "array 'levels': wanted one whole number"),
         ({"images": np.zeros((0, 2, 2, 1), np.uint8)}, "train is empty"),
         ({"images": np.zeros((2, 784), np.uint8)}, r"array 'images': wanted \[n, .*, found \[2, 784\]"),
         ({"images": np.zeros((4, 2, 2, 1), np.uint8), "labels": np.zeros(4)}, "array 'labels': wanted integer labels"),
@@ -284,14 +365,6 @@ def test_two_processes_may_write_the_same_entry(cache):
 
     assert cached("x", [2], fill_while_another_finishes)["b"].tolist() == [0, 1, 2, 3]
     assert len(list((cache / "data").iterdir())) == 1
-
-
-def test_a_damaged_entry_is_named(cache):
-    cached("x", [4], fill)
-    (entry,) = (cache / "data").iterdir()
-    (entry / "a.npy").write_bytes(b"")
-    with pytest.raises(UsageError, match=rf"{entry}: these decoded images are damaged .*; delete the folder"):
-        cached("x", [4], fill)
 
 
 def test_a_failed_decoding_leaves_nothing_behind(cache):

@@ -14,7 +14,7 @@ from jaxgen.core import images
 from jaxgen.core.errors import UsageError
 from jaxgen.data import arrays
 from jaxgen.data.arrays import digits
-from jaxgen.data.dataset import Dataset, Source, Split, digest, finish, held_out, labels, order
+from jaxgen.data.dataset import Dataset, Source, Split, digest, example, finish, held_out, labels, order
 from jaxgen.data.source import source
 from jaxgen.data.transforms import dynamic_binarization, flipped, requantised
 
@@ -126,6 +126,15 @@ def test_finish_refuses_what_is_no_image_data(splits, levels, message):
     assert str(caught.value).startswith(("some/file.npz: ", "test: ", "x: "))
 
 
+def test_examples_are_evenly_spaced_through_a_sorted_file():
+    label = np.repeat(np.arange(10, dtype=np.int32), 100)
+    image = np.zeros((1000, 2, 2, 1), np.uint8)
+    data = Dataset("sorted", 2, Split(image, label), Split(image), None, "")
+    assert np.unique(example(data, 20)["label"], return_counts=True)[1].tolist() == [2] * 10
+    assert (example(data, 1000)["label"] == label).all()
+    assert len(example(data, 2000)["image"]) == 1000
+
+
 def test_labels_want_integers():
     assert labels(np.array([[1], [2]], np.uint8), "f").tolist() == [1, 2]
     for bad in (np.zeros(3), np.array(["cat"]), np.zeros((3, 2), int)):
@@ -226,6 +235,10 @@ def test_flipped_mirrors_a_map_with_its_image():
     out = flipped(made(x)).load().transform(batch, jax.random.key(0), True)
     assert (out["condition"] == out["image"]).all()
     assert (out["image"] != x).any()
+    beside = batch | {"mask": batch["image"][..., 0], "words": jnp.arange(300).reshape(60, 5)}
+    out = flipped(made(x)).load().transform(beside, jax.random.key(0), True)
+    assert (out["mask"] == out["image"][..., 0]).all()
+    assert (out["words"] == beside["words"]).all()
     vectors = batch | {"condition": jnp.arange(120.0).reshape(60, 2)}
     out = flipped(made(x)).load().transform(vectors, jax.random.key(0), True)
     assert (out["condition"] == vectors["condition"]).all()

@@ -94,7 +94,7 @@ def test_second_load_needs_neither_tfds_nor_decoding(tmp_path, monkeypatch):
     register(monkeypatch, "mnist", tmp_path)
     prepare("mnist", tmp_path)  # into $TFDS_DATA_DIR
     first = tfds("mnist").load()
-    monkeypatch.setattr("jaxgen.data.tfds.library", None)  # would fail if it were called
+    monkeypatch.setattr(sys.modules[tfds.__module__], "library", None)  # would fail if it were called
     again = source("tfds:mnist:3.0.1").load()
     assert isinstance(again.train.image, np.memmap)
     assert (again.train.image == first.train.image).all()
