@@ -173,7 +173,7 @@ def machine() -> str:
     """Processor, cores and versions in one line."""
     from importlib.metadata import version
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {cores()} cores, jax {version('jax')}, load {os.getloadavg()[0]:.1f}"
 

@@ -65,7 +65,9 @@ def first_step(recipe: str, run: Path, env: Mapping[str, str]) -> float:
     log = run / "metrics.jsonl"
     start = time.perf_counter()
     command = [*COMMAND, "train", recipe, "--run", str(run)]
-    process = subprocess.Popen(command, env=dict(env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=dict(env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8"
+    )
     size = log.stat().st_size if log.exists() else 0
     try:
         # A resumed run first cuts its log to what it resumes from, which never makes it longer.

@@ -129,7 +129,7 @@ def main() -> None:
     for worker in workers.values():
         worker.close()
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def interleave(sides: dict[str, Worker], case: Case, options: argparse.Namespace) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def machine() -> str:
     """Processor, cores and versions in one line."""
     from importlib.metadata import version
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {cores()} cores, jax {version('jax')}, torch {version('torch')}, load {os.getloadavg()[0]:.1f}"
 
@@ -185,7 +185,9 @@ class Worker:
     def __init__(self, name: str, script: str = __file__, **environment: str):
         command = [sys.executable, script, "--worker", name]
         env = {**os.environ, **environment}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=env
+        )
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """The answer to a question. Raises `RuntimeError` if the process has died."""

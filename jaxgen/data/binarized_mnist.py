@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import home_path
 from jaxgen.data.arrays import npz, read_amat
 from jaxgen.data.dataset import Dataset, Source, Split, finish
 from jaxgen.data.tfds import tfds
@@ -24,7 +25,7 @@ def binarized_mnist(path: str | os.PathLike[str] | None = None) -> Source:
     `path`: a folder with the three `binarized_mnist_*.amat`, the packed-bits `.npz` or a folder with it, or a TFDS
     data directory in which `binarized_mnist` is prepared; None is TFDS's default directory.
     """
-    root = None if path is None else Path(path).expanduser()
+    root = None if path is None else home_path(path)
 
     def load() -> Dataset:
         if root is None:

@@ -2,7 +2,8 @@
 
 The folder is $JAXGEN_CACHE, else $XDG_CACHE_HOME/jaxgen, else ~/.cache/jaxgen; deleting it loses nothing. An entry is
 named by a digest of all that its content depends on, appears under its name only when it is whole, and may be written
-by several processes at once. Where it cannot be written (no space, no permission) the arrays stay in memory.
+by several processes at once, and read by all whom the umask allows to. One that lacks an array or is damaged is made
+again. Where it cannot be read or written (no space, no permission, no home) the arrays stay in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.core.errors import UsageError
+from jaxgen.core.files import home_path, user_cache, write_json
 
 Allocate = Callable[[str, tuple[int, ...], Any], np.ndarray]
 """`allocate(name, shape, dtype)`: an array to be filled."""
 
+CONTENTS = "contents.json"
+"""The file of an entry that lists its arrays."""
 
-def cache_folder() -> Path:
-    """Where decoded arrays are kept."""
+
+def cache_folder() -> Path | None:
+    """Where decoded arrays are kept, or None where nobody knows the user's home."""
     if chosen := os.environ.get("JAXGEN_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+        return home_path(chosen)
+    return user_cache()
 
 
 def cached(name: str, identity: Any, fill: Callable[[Allocate], None]) -> dict[str, np.ndarray]:
@@ -38,17 +42,21 @@ def cached(name: str, identity: Any, fill: Callable[[Allocate], None]) -> dict[s
     `identity` is a JSON value of everything that the arrays depend on: files with sizes and times, options.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    entry = cache_folder() / "data" / f"{name}-{digest}"
-    if not entry.is_dir():
-        try:
-            _write(entry, fill)
-        except OSError as error:
-            warnings.warn(f"decoded images of {name} stay in memory, {entry} cannot be written: {error}", stacklevel=2)
-            return _in_memory(fill)
+    folder = cache_folder()
+    if folder is None:
+        warnings.warn(f"decoded images of {name} stay in memory, there is no home; set JAXGEN_CACHE", stacklevel=2)
+        return _in_memory(fill)
+    entry = folder / "data" / f"{name}-{digest}"
+    found = _read(entry)
+    if found is not None:
+        return found
     try:
-        return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in sorted(entry.glob("*.npy"))}
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{entry}: these decoded images are damaged ({error}); delete the folder") from error
+        _write(entry, fill)
+    except OSError as error:
+        warnings.warn(f"decoded images of {name} stay in memory, {entry} cannot be written: {error}", stacklevel=2)
+        return _in_memory(fill)
+    found = _read(entry)
+    return _in_memory(fill) if found is None else found
 
 
 def stamp(*files: Path) -> list[tuple[str, int, int]]:
@@ -57,12 +65,24 @@ def stamp(*files: Path) -> list[tuple[str, int, int]]:
     return [(str(file.absolute()), s.st_size, s.st_mtime_ns) for file, s in stats]
 
 
+def _read(entry: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an entry; None where it is not there, not whole, not arrays, or not ours to read."""
+    try:
+        names = json.loads((entry / CONTENTS).read_text(encoding="utf-8"))
+        return {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    except (OSError, ValueError, EOFError, TypeError, RecursionError):
+        return None
+
+
 def _write(entry: Path, fill: Callable[[Allocate], None]) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    part = entry.with_name(f".{entry.name}-{uuid.uuid4().hex}")  # as private as the umask says, for others to read
+    part.mkdir()
+    names: list[str] = []
     try:
 
         def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+            names.append(name)
             array = np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
             if hasattr(os, "posix_fallocate"):
                 # A full disk must be an OSError here, not a bus error on a later write to the map.
@@ -71,13 +91,27 @@ def _write(entry: Path, fill: Callable[[Allocate], None]) -> None:
             return array
 
         fill(allocate)
-        try:
-            part.rename(entry)
-        except OSError:
-            if not entry.is_dir():  # otherwise another process was first, with the same content
-                raise
+        write_json(part / CONTENTS, sorted(names))
+        _put(part, entry)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _put(part: Path, entry: Path) -> None:
+    """Give an entry its name. One that is there and whole was made by another process meanwhile, and stays."""
+    try:
+        part.rename(entry)
+    except OSError:
+        if _read(entry) is not None:
+            return
+        if not entry.is_dir():
+            raise
+        worn = part.with_name(part.name + ".old")  # not whole, or damaged
+        entry.rename(worn)
+        try:
+            part.rename(entry)
+        finally:
+            shutil.rmtree(worn, ignore_errors=True)
 
 
 def _in_memory(fill: Callable[[Allocate], None]) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ from urllib.parse import urlparse
 import numpy as np
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import home_path
 from jaxgen.data.arrays import listing, read_amat, read_idx
 from jaxgen.data.tfds import ORIGINALS, data_home, first_line, library
 
@@ -66,7 +67,7 @@ def prepare(name: str, folder: str | os.PathLike[str], data_dir: str | os.PathLi
         raise UsageError(
             f"cannot prepare {name!r}; known are {', '.join(READERS)}. Others: 'tfds:{name}' says how to get them"
         )
-    tfds, root, home = library(), Path(folder).expanduser(), data_home(data_dir)
+    tfds, root, home = library(), home_path(folder), data_home(data_dir)
     wanted, read = READERS[name]
     try:
         builder = tfds.builder(name, data_dir=str(home), file_format="array_record")

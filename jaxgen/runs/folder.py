@@ -6,7 +6,8 @@
     metrics.jsonl   figures by step;  tensorboard/  the same;  samples/  grids by step
     result.json     what was reached, once the run is complete
 
-A folder appears whole, by a rename. Nothing in it is a pickle, and nothing here executes anything of it.
+A folder appears whole, by a rename; one that is there and empty (a mount point, the working directory) is filled, with
+`run.json` last, which makes it a run. Nothing in it is a pickle, and nothing here executes anything of it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from jaxgen.runs import recipes
 from jaxgen.runs.lock import claimed
 from jaxgen.runs.recipes import sources
 
-FORMAT = 1
+FORMAT = 2
 """The form of `run.json` that this version writes and reads."""
+
+ON_NEW_DISKS = ("lost+found",)
+"""What an empty folder may hold that is the root of a disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +67,19 @@ def read_run(folder: str | Path) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{folder / 'run.json'} cannot be read as a run's record: {error!r}.") from error
     if form != FORMAT:
-        raise UsageError(f"{folder} has run format {form}, this jaxgen reads {FORMAT}: use the version that wrote it.")
+        raise UsageError(
+            f"{folder} has run format {form}, this jaxgen reads {FORMAT}: open it with {writer(about)}, which wrote it."
+        )
     path = folder / "recipe" / name
     file = recipes.load_file(path, roots=(path.parent.resolve(),))
     return Record(folder, file, file.settings(settings), about)
+
+
+def writer(about: Mapping[str, Any]) -> str:
+    """The version that wrote a record, as far as it says."""
+    versions = about.get("versions")
+    name = versions.get("jaxgen") if isinstance(versions, Mapping) else None
+    return f"jaxgen {name}" if isinstance(name, str) else "the version"
 
 
 def default_folder(file: recipes.RecipeFile, settings: Mapping[str, Any]) -> Path:
@@ -83,32 +96,51 @@ def open_folder(
 ) -> bool:
     """Make the folder of a run, or find that it holds this very run. Returns whether it was there.
 
-    With `fresh` an earlier run is moved aside, to the same name with a number. Raises `UsageError` where the folder
-    holds something else, saying what differs, or where a process trains in it.
+    With `fresh` an earlier run is moved aside, to the same name with a number; behind a link both stay where it leads.
+    Raises `UsageError` where the folder holds something else, saying what differs, or where a process trains in it.
     """
     check_folder(folder, file, settings, fresh)
     if is_run(folder) and not fresh:
         _check_data(folder, read_run(folder).about, about)
         return True
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    record = {"format": FORMAT, "recipe": file.path.name, "knobs": dict(settings), **about}
+    place = folder.resolve()
+    if place.is_dir() and not is_run(place):
+        _fill(place, file, record)
+        return False
+    part = place.with_name(f".{place.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for name, original in sources.sources(file.path, file.roots).items():
-            copy = part / "recipe" / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(original, copy)
-        record = {"format": FORMAT, "recipe": file.path.name, "knobs": dict(settings), **about}
-        write_json(part / "run.json", record)
-        if is_run(folder):
-            number = 1
-            while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
-                number += 1
+        part.mkdir(parents=True)
+        _fill(part, file, record)
+        if is_run(place):
             with claimed(folder):
-                folder.rename(aside)
-        part.rename(folder)
+                place.rename(_aside(place))
+        part.rename(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return False
+
+
+def _fill(folder: Path, file: recipes.RecipeFile, record: Mapping[str, Any]) -> None:
+    """Write what a run begins with into an empty folder, which is a run only when it is whole, and empty otherwise."""
+    try:
+        for name, original in sources.sources(file.path, file.roots).items():
+            copy = folder / "recipe" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, copy)
+        write_json(folder / "run.json", record)
+    except BaseException:
+        shutil.rmtree(folder / "recipe", ignore_errors=True)
+        raise
+
+
+def _aside(folder: Path) -> Path:
+    """The same name with the first number that is free."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    return aside
 
 
 def check_folder(folder: Path, file: recipes.RecipeFile, settings: Mapping[str, Any], fresh: bool = False) -> None:
@@ -117,10 +149,12 @@ def check_folder(folder: Path, file: recipes.RecipeFile, settings: Mapping[str, 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give a folder for the run with --run.")
     if not is_run(folder):
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name not in ON_NEW_DISKS for path in folder.iterdir()):
             raise UsageError(f"{folder} holds something that is no run: give another folder with --run.")
+        _check_writable(folder, folder.resolve())
         return
     if fresh:
+        _check_movable(folder, folder.resolve())
         return
     found = differences(read_run(folder), file, settings)
     if found:
@@ -128,6 +162,26 @@ def check_folder(folder: Path, file: recipes.RecipeFile, settings: Mapping[str, 
             f"{folder} holds another run: {'; '.join(found)}. Give the same recipe and knobs to resume it, another "
             "--run folder, or --fresh to move it aside."
         )
+
+
+def _check_writable(folder: Path, place: Path) -> None:
+    """Raises `UsageError` unless a run can be written at its place: in the folder, or where that is to be made."""
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{folder} cannot be made, {there} is a file: give another folder with --run.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be made, {there} cannot be written to: give another folder with --run.")
+
+
+def _check_movable(folder: Path, place: Path) -> None:
+    """Raises `UsageError` where a folder cannot be moved aside: it stands fast, or its parent is not ours."""
+    fast = "a disk is mounted there" if place.is_mount() else ""
+    if Path.cwd().is_relative_to(place):
+        fast = "it is the working directory, or above that"
+    elif not os.access(place.parent, os.W_OK | os.X_OK):
+        fast = f"{place.parent} cannot be written to"
+    if fast:
+        raise UsageError(f"--fresh cannot move {folder} aside, {fast}: give another folder with --run.")
 
 
 def _check_data(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,13 +29,14 @@ def is_claimed(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in the folder. Raises `UsageError` where one does already."""
+    """Keep other processes from training in the folder, where its disk has locks. Raises `UsageError` where one does
+    already."""
     try:
         import fcntl
     except ImportError:  # no such locks on this system
         yield
         return
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("wb") as lock:
         for wait in (0.05, 0.1, None):  # `jaxgen runs` looks at the lock, for an instant each time
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,4 +47,8 @@ def claimed(folder: Path) -> Iterator[None]:
                         f"another process is training in {folder}: wait for it, or give another --run."
                     ) from None
                 time.sleep(wait)
+            except OSError as error:  # some shared disks of clusters are mounted without locks
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+                break
         yield

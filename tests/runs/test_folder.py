@@ -1,6 +1,7 @@
 """Run folders: complete, made whole, resumed only by the same program; and `jaxgen.load`."""
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from helpers import recipes as face_recipes
 
 import jaxgen
-from jaxgen.core import files
 from jaxgen.core.errors import UsageError
 from jaxgen.engine.fit import fit
 from jaxgen.engine.state import averaged
@@ -148,10 +148,77 @@ def test_a_folder_that_cannot_be_made_whole_is_not_made(monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_json", full)
-    with pytest.raises(OSError, match="No space"):
-        opened()
-    assert [p.name for p in Path().iterdir()] == ["experiments"]
+    monkeypatch.setattr("jaxgen.runs.folder.write_json", full)
+    Path("empty").mkdir()
+    for name in ("r", "empty"):
+        with pytest.raises(OSError, match="No space"):
+            opened(name)
+    assert sorted(p.name for p in Path().iterdir()) == ["empty", "experiments"]
+    assert list(Path("empty").iterdir()) == []
+
+
+def test_an_empty_folder_that_stands_fast_is_filled(monkeypatch, tmp_path):
+    """A mount point, the working directory, a link, a folder in a parent that is not ours: none can be renamed over."""
+    for name in ("here", "disk", "behind", "ours"):
+        Path(name).mkdir()
+    Path("disk/lost+found").mkdir()
+    Path("link").symlink_to("behind")
+    file = recipes.find("tiny")
+
+    def fast(path, target):
+        raise OSError(16, "Device or resource busy", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fast)
+        for name in ("disk", "link", "ours"):
+            assert opened(name) is False
+        patch.chdir("here")
+        assert open_folder(Path(), file, file.settings({}), {}) is False
+        assert open_folder(Path(), file, file.settings({}), {}) is True
+    for name in ("here", "disk", "behind", "ours"):
+        assert read_run(name).settings == file.defaults
+    assert Path("link").is_symlink()
+    assert not list(Path().rglob("*part"))
+
+
+def test_a_run_behind_a_link_is_moved_aside_on_its_own_disk():
+    Path("disk").mkdir()
+    Path("link").symlink_to("disk/run")
+    assert opened("link", width=2) is False  # a link to nothing yet
+    assert opened("link", fresh=True, width=3) is False
+    assert Path("link").resolve() == Path("disk/run").resolve()
+    assert read_run("link").settings["width"] == 3
+    assert read_run("disk/run.1").settings["width"] == 2
+    assert not Path("link.1").exists()
+
+
+def test_a_folder_that_cannot_be_made_or_moved_is_refused_beforehand(monkeypatch):
+    Path("file").write_text("x")
+    file = recipes.find("tiny")
+    with pytest.raises(UsageError, match=r"file/r cannot be made, .*file is a file: give another folder with --run"):
+        opened("file/r")
+    opened("there/r")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: Path(path).name != "there")
+        with pytest.raises(UsageError, match=r"there/s/t cannot be made, .*there cannot be written to"):
+            opened("there/s/t")
+        with pytest.raises(UsageError, match=r"--fresh cannot move there/r aside, .*there cannot be written to"):
+            opened("there/r", fresh=True)
+        assert opened("there/r") is True
+    monkeypatch.chdir("there/r")
+    with pytest.raises(UsageError, match="aside, it is the working directory"):
+        open_folder(Path(), file, file.settings({}), {}, True)
+
+
+def test_a_disk_without_locks_is_trained_on_all_the_same(monkeypatch, tmp_path):
+    import fcntl
+
+    def none(file, how):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with claimed(tmp_path), claimed(tmp_path):
+        pass
 
 
 def test_one_process_at_a_time_trains_in_a_folder(tmp_path):

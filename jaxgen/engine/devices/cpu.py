@@ -11,9 +11,10 @@ import os
 import platform
 import struct
 import sys
-from pathlib import Path
 
 import jax
+
+from jaxgen.core.files import user_cache
 
 MOST_CPU_DEVICES = 8
 
@@ -89,10 +90,18 @@ def _long_turns() -> None:
 
 
 def _cache_programs() -> None:
-    """Keep every compiled program in the user's cache folder, so that a second start skips compilation."""
+    """Keep every compiled program in the user's cache folder, so that a second start skips compilation. Where there is
+    none that can be written to, nothing is kept."""
     if not jax.config.values["jax_compilation_cache_dir"]:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(Path(base) / "jaxgen" / "xla"))
+        cache = user_cache()
+        if cache is None:
+            return
+        folder = cache / "xla"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:

@@ -36,7 +36,7 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
             module = types.ModuleType(f"jaxgen_recipe_{file.name}")
             module.__file__ = str(file.path)
             sys.modules[module.__name__] = module
-            exec(compile(file.path.read_text(), str(file.path), "exec"), module.__dict__)
+            exec(compile(file.path.read_bytes(), str(file.path), "exec"), module.__dict__)
             recipe = module.__dict__["recipe"](**{name: settings[name] for name in file.knobs})
     except UsageError:
         raise

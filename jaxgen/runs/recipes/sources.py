@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.machinery
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +22,11 @@ def parse(path: Path) -> tuple[ast.Module, str]:
     if not path.is_file():
         raise UsageError(f"there is no recipe file {path}; `jaxgen list` shows the recipes that are known.")
     try:
-        source = path.read_text(encoding="utf-8")
-        return ast.parse(source, str(path)), source
+        source = path.read_bytes()  # in the encoding that the file itself names, as Python reads it
+        return ast.parse(source, str(path)), importlib.util.decode_source(source)
     except SyntaxError as error:
-        raise UsageError(f"{path}, line {error.lineno}: {error.msg}.") from error
+        line = f", line {error.lineno}" if error.lineno else ""  # an encoding that is none has no line
+        raise UsageError(f"{path}{line}: {error.msg}.") from error
     except (ValueError, RecursionError, MemoryError) as error:  # no text, null bytes, nesting too deep
         raise UsageError(f"{path} is not a Python file: {error or type(error).__name__}.") from error
 

@@ -1,6 +1,7 @@
 """Recipes: what is read off their syntax, what is refused, what belongs to them, and that they do not meet."""
 
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -28,8 +29,6 @@ def _here(tmp_path, monkeypatch):
 
 
 def written(text, path="experiments/a.py"):
-    from pathlib import Path
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -184,6 +183,27 @@ def test_recipes_are_found_by_stem_and_by_path_and_those_at_hand_hide_the_wheels
         recipes.find("digits")
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "gbk", "utf-8-sig", "utf-8"])
+def test_a_recipe_is_text_in_the_encoding_that_it_names_whatever_the_locales(encoding):
+    word = "中文" if encoding == "gbk" else "größe"
+    cookie = "" if encoding.startswith("utf-8") else f"# -*- coding: {encoding} -*-\n"
+    text = cookie + BODY.replace("layers: int = 1", f'layers: int = 1, word: str = "{word}"')
+    text = text.replace("return Recipe(", f'assert word == "{word}" and len(word) == {len(word)}\n    return Recipe(')
+    path = written("")
+    path.write_bytes(text.encode(encoding))
+    file = recipes.load_file(path)
+    assert file.defaults["word"] == word
+    assert recipes.build(file).model.layers == 1
+
+
+def test_a_recipe_in_no_encoding_is_refused_by_name():
+    for content in (b"# coding: nope\n", b"def recipe(): pass  # \xff\n"):
+        path = written("")
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=r"a\.py(, line \d+)?: .*encoding"):
+            recipes.load_file(path)
+
+
 def test_an_unreadable_recipe_does_not_spoil_the_list():
     written("def recipe(a): ...", "experiments/broken.py")
     rows = {row["name"]: row for row in recipes.listing()}
@@ -249,7 +269,7 @@ def test_recipes_with_local_modules_of_one_name_do_not_meet():
     assert (one.model.layers, two.model.layers) == (1, 2)
     assert sys.path == before
     assert "shared_name" not in set(sys.modules) - modules
-    assert not list(recipes.Path().rglob("__pycache__"))
+    assert not list(Path().rglob("__pycache__"))
 
 
 def test_the_same_program_is_told_from_another():
@@ -268,5 +288,5 @@ def test_engine_settings_are_knobs_of_every_recipe():
     assert file.settings({"seed": 3}) == file.defaults | {"seed": 3}
     with pytest.raises(UsageError, match="'parallel' wants"):
         file.settings({"parallel": "magic"})
-    dcgan = recipes.load_file(ROOT / "experiments" / "dcgan.py")
+    dcgan = recipes.load_file(ROOT / "experiments" / "gan" / "dcgan.py")
     assert recipes.build(dcgan, {"dtype": "bfloat16"}).model.dtype == "bfloat16"
