@@ -55,7 +55,7 @@ class LayerModel(Model):
     def objectives(self) -> tuple[Objective, ...]:
         """One: the mean square of the output."""
         names = jax.eval_shape(self.init, jax.random.key(0), {})["params"]
-        return (Objective("square", self.loss, tuple(names), separable=True),)
+        return (Objective("square", self.loss, tuple(names), examples="separable"),)
 
     def loss(self, variables: Variables, batch: Batch, key: Any) -> tuple[Array, Aux]:
         """Mean square of the output."""

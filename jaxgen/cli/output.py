@@ -39,6 +39,20 @@ def output(options: Any, default: str, suffixes: tuple[str, ...]) -> Path:
     return path
 
 
+def said(figures: Mapping[str, Any], bound: bool = False) -> str:
+    """Figures of examples in a line: their means, and standard errors where they are known."""
+    parts = []
+    if "nats" in figures and "bits_per_dim" in figures:
+        error = f" ± {figures['nats_stderr']:.2g}" if "nats_stderr" in figures else ""
+        note = " (an upper bound)" if bound else ""
+        parts.append(f"{figures['bits_per_dim']:.4g} bits/dim, {figures['nats']:.5g}{error} nats per image{note}")
+    for name, value in figures.items():
+        if isinstance(value, float) and name not in ("nats", "bits_per_dim") and not name.endswith("_stderr"):
+            error = f" ± {figures[f'{name}_stderr']:.2g}" if f"{name}_stderr" in figures else ""
+            parts.append(f"{name} {value:.5g}{error}")
+    return ", ".join(parts)
+
+
 def at_least_one(**counts: int) -> None:
     """Raises `UsageError` for the first of the flags that is below 1."""
     for name, count in counts.items():

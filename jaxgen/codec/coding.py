@@ -123,7 +123,7 @@ def decompress(
     container.check_model(found, model, variables, name)
     coder, steps = _constriction(), Steps(model, variables, found["batch"], found["labels"] is not None)
     container.check_floats(found, steps, name)
-    beside, start, tail = None, 0, conditions.tail(getattr(model, "condition", None), model.shape)
+    beside, start, tail = None, 0, conditions.tail(model.condition, model.shape)
     if found["labels"] is not None:
         kind = np.dtype(found["labels"])
         start = found["count"] * kind.itemsize * math.prod(tail)
@@ -171,7 +171,7 @@ def _checked(model: Any, image: Any, condition: Any) -> tuple[np.ndarray, np.nda
         raise UsageError(f"wanted images uint8[b, {wanted}] with b at least 1, got {image.dtype}{list(image.shape)}.")
     if image.max() >= model.levels:
         raise UsageError(f"wanted values below {model.levels}, the model's levels, got {image.max()}.")
-    conditions.check(getattr(model, "condition", None), condition, len(image), type(model).__name__, model.shape)
+    model.check_condition(condition, len(image))
     if condition is None:
         return image, None
     if conditions.tail(model.condition, model.shape):

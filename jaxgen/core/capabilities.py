@@ -10,35 +10,54 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from jaxgen.core.errors import UsageError as UsageError
-from jaxgen.core.model import Model, Variables
+from jaxgen.core.errors import UsageError
+from jaxgen.core.images import bits_per_dim
+from jaxgen.core.model import Batch, ImageModel, Images, Mask, Model, PRNGKey, Variables
 
 
-class Density(Model):
+class Scored(Model):
+    """Has figures of each example of held-out data."""
+
+    figure: ClassVar[str] = "loss"
+    """The figure that decides what is best, unless a recipe chooses another."""
+
+    better: ClassVar[Literal["lower", "higher"]] = "lower"
+    """Which way it is better."""
+
+    by_example: ClassVar[bool] = False
+    """Promises that the scores of an example depend on it alone and draw nothing: devices may share a batch."""
+
+    piece: ClassVar[int | None] = None
+    """How many examples at a time a CPU's cache is best used with, where `by_example`; None: the whole batch."""
+
+    @abc.abstractmethod
+    def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
+        """Figures by name of each example of a batch; a split's are their means."""
+
+
+class Density(Scored, ImageModel):
     """Assigns each discrete image a log-probability, exact or a lower bound."""
+
+    figure: ClassVar[str] = "bits_per_dim"
 
     exact: ClassVar[bool] = True
     """True where `log_prob` is the log-probability itself, False where it is a lower bound (in expectation)."""
 
-    piece: ClassVar[int | None] = None
-    """How many images at a time a CPU's cache is best used with; None: the whole batch. For exact densities."""
-
     @abc.abstractmethod
-    def log_prob(
-        self,
-        variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        key: Key[Array, ""],
-        condition: Any = None,
-    ) -> Float[Array, " b"]:
+    def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """Nats of each image. `key` is used by bounds that draw; exact likelihoods ignore it."""
+
+    def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
+        """ "nats" of each image, −log p, and "bits_per_dim"."""
+        nats = -self.log_prob(variables, batch["image"], key, self.condition_of(batch))
+        return {"nats": nats, "bits_per_dim": bits_per_dim(nats, self.shape)}
 
 
 class Autoregressive(Density):
@@ -58,20 +77,12 @@ class Autoregressive(Density):
         """When each pixel is drawn, 0 for the first: in raster order unless a model says otherwise."""
         return np.arange(math.prod(self.shape[:2])).reshape(self.shape[:2])
 
-    def log_pmf(
-        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], condition: Any = None
-    ) -> Float[Array, "b h w c levels"]:
+    def log_pmf(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b h w c levels"]:
         """Log-probabilities (nats) of each value of every sub-pixel given those before it."""
         x = jnp.asarray(image, jnp.float32) / (self.levels - 1)
         return jax.nn.log_softmax(self.logits(variables, x, condition).astype(jnp.float32))
 
-    def log_prob(
-        self,
-        variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        key: Key[Array, ""],
-        condition: Any = None,
-    ) -> Float[Array, " b"]:
+    def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """Nats of each image: the sum of the log-probabilities of its sub-pixels. Draws nothing."""
         log_pmf = self.log_pmf(variables, image, condition)
         chosen = jnp.take_along_axis(log_pmf, jnp.asarray(image, jnp.int32)[..., None], axis=-1)
@@ -104,17 +115,61 @@ class Incremental(Autoregressive):
         the others."""
 
 
-class Sampler(Model):
+class ImportanceWeighted(Density):
+    """A bound that tightens with the number of its draws (1509.00519)."""
+
+    exact: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def iwae_bound(
+        self, variables: Variables, image: Images, key: PRNGKey, k: int, condition: Any = None
+    ) -> Float[Array, " b"]:
+        """L_k of each image: log 1/k Σ p(x, z_i) / q(z_i | x), in memory that does not grow with k."""
+
+
+class Sampler(ImageModel):
     """Draws images."""
 
     @abc.abstractmethod
-    def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array, "num h w c"]:
+    def sample(self, variables: Variables, key: PRNGKey, num: int, condition: Any = None) -> UInt8[Array, "num h w c"]:
         """`num` independent images; the same key gives the same images."""
 
 
-class Completer(Model):
+class Latent(Sampler):
+    """Draws images from a latent code of which the prior is known."""
+
+    spherical: ClassVar[bool] = False
+    """Whether codes are best joined along a sphere, as draws of a Gaussian in many dimensions are, or straight."""
+
+    @abc.abstractmethod
+    def prior(self, key: PRNGKey, num: int) -> Float[Array, "num ..."]:
+        """Codes of `num` images."""
+
+    @abc.abstractmethod
+    def decode(self, variables: Variables, z: Float[Array, "b ..."], condition: Any = None) -> UInt8[Array, "b h w c"]:
+        """The image of each code, without draws."""
+
+    def between(self, a: Array, b: Array, t: Any) -> Array:
+        """The code at t, 0 to 1, on the way from a to b: straight, or along a great circle (1609.04468) where
+        `spherical`, the lengths changing evenly."""
+        if not self.spherical:
+            return a + t * (b - a)
+        long_a, long_b = jnp.linalg.norm(a), jnp.linalg.norm(b)
+        unit_a, unit_b = (x / jnp.maximum(long, 1e-12) for x, long in ((a, long_a), (b, long_b)))
+        angle = jnp.arccos(jnp.clip((unit_a * unit_b).sum(), -1.0, 1.0))
+        near = jnp.sin(angle) < 1e-4  # of one direction, or of two opposite ones, which no circle joins
+        over = jnp.where(near, 1.0, jnp.sin(angle))
+        first = jnp.where(near, 1.0 - t, jnp.sin((1.0 - t) * angle) / over)
+        second = jnp.where(near, t, jnp.sin(t * angle) / over)
+        return (first * unit_a + second * unit_b) * (long_a + t * (long_b - long_a))
+
+    def sample(self, variables: Variables, key: PRNGKey, num: int, condition: Any = None) -> UInt8[Array, "num h w c"]:
+        """The images of `num` codes of the prior; conditions in turn by default."""
+        condition = self.example_condition(num) if condition is None else condition
+        return self.decode(variables, self.prior(key, num), condition)
+
+
+class Completer(ImageModel):
     """Fills in the missing part of an image."""
 
     exactly: ClassVar[str] = "drawn from the model's own distribution given those pixels"
@@ -122,12 +177,7 @@ class Completer(Model):
 
     @abc.abstractmethod
     def complete(
-        self,
-        variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
-        condition: Any = None,
+        self, variables: Variables, key: PRNGKey, image: Images, given: Mask, condition: Any = None
     ) -> UInt8[Array, "b h w c"]:
         """Images equal to `image` where `given`, drawn from the model elsewhere."""
 
@@ -137,23 +187,31 @@ class Completer(Model):
         return False
 
 
-class Encoder(Model):
+class Encoder(ImageModel):
     """Maps an image to a vector."""
 
     @abc.abstractmethod
-    def encode(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> Float[Array, "b d"]:
+    def encode(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b d"]:
         """The representation of each image: for a VAE its posterior mean."""
 
 
-class Reconstructor(Model):
+class Reconstructor(ImageModel):
     """Passes an image through its representation and back."""
 
     @abc.abstractmethod
-    def reconstruct(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> UInt8[Array, "b h w c"]:
+    def reconstruct(self, variables: Variables, image: Images, condition: Any = None) -> UInt8[Array, "b h w c"]:
         """Each image as the model gives it back from its representation, without draws."""
 
+    def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
+        """Images and, side by side with them, what is given back."""
+        image = jnp.asarray(batch["image"])
+        back = self.reconstruct(variables, image, self.condition_of(batch))
+        return {"reconstructions": jnp.concatenate([image, back], axis=2)}
 
-CAPABILITIES: tuple[type[Model], ...] = (Density, Autoregressive, Sampler, Completer, Encoder, Reconstructor)
+
+CAPABILITIES: tuple[type[Model], ...] = (
+    *(Scored, Density, Autoregressive, Sampler, Latent, Completer, Encoder, Reconstructor),
+)
 
 
 def capabilities(model: Model | type[Model]) -> tuple[str, ...]:

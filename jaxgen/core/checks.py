@@ -10,6 +10,12 @@ LEAST_TEMPERATURE = 1e-6
 """By what log-probabilities are divided at least: quotients stay far inside float32, where 1e-40 is zero."""
 
 
+def check_count(num: int) -> None:
+    """Raises `UsageError` unless there is an image to work on."""
+    if num < 1:
+        raise UsageError(f"wanted at least 1 image, got {num}.")
+
+
 def check_temperature(temperature: float) -> None:
     """Raises `UsageError` unless log-probabilities can be divided by it."""
     if not (math.isfinite(temperature) and temperature > 0):

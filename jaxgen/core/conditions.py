@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxgen.core.checks import check_count
 from jaxgen.core.errors import UsageError
 from jaxgen.core.keys import example_keys
 
@@ -61,6 +62,11 @@ class Map:
 Kind = Classes | Vector | Map
 
 
+def array_of(kind: Kind) -> str:
+    """The name of the array of a batch that holds conditions of the kind."""
+    return "label" if isinstance(kind, Classes) else "condition"
+
+
 def tail(kind: Kind | None, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of what one image of `shape` is conditioned on: () for a label or nothing."""
     if isinstance(kind, Map):
@@ -70,7 +76,9 @@ def tail(kind: Kind | None, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[int, ...]) -> None:
     """Raises `UsageError` unless `condition` fits the kind, for `num` images of `shape`: labels are integers, vectors
-    and maps finite. Values are looked at where they are known, that is, outside compiled programs."""
+    and maps finite. Values are looked at where they are known, that is, outside compiled programs. No images are
+    refused as well: nets divide by their number."""
+    check_count(num)
     if kind is None:
         if condition is not None:
             raise UsageError(f"{model} is unconditional: it takes no condition")

@@ -99,10 +99,10 @@ class Split:
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Checked splits. `levels` is what the model sees of images after `transform`; the arrays themselves may hold more.
-    None for data without images."""
+    0 for data without images."""
 
     name: str
-    levels: int | None
+    levels: int
     train: Split
     valid: Split
     test: Split | None
@@ -190,7 +190,7 @@ def finish(
         protocol += TENTH
     if "test" not in splits:
         protocol += "; no test split"
-    return Dataset(name, levels, splits["train"], splits["valid"], splits.get("test"), protocol)
+    return Dataset(name, levels or 0, splits["train"], splits["valid"], splits.get("test"), protocol)
 
 
 def digest(dataset: Dataset, most: int = 1000) -> str:
@@ -306,6 +306,15 @@ def example(dataset: Any, count: int) -> Batch:
     """`count` training examples as a batch, all where they are fewer: evenly spaced, since files are often sorted."""
     index = np.linspace(0, len(dataset.train) - 1, min(count, len(dataset.train))).astype(int)
     return {name: array[index] for name, array in split_arrays(dataset.train).items()}
+
+
+def example_shapes(dataset: Dataset, count: int = 1) -> Batch:
+    """Shapes and dtypes of a training batch as a model sees it, transformed."""
+    arrays = {n: jax.ShapeDtypeStruct((count, *a.shape[1:]), a.dtype) for n, a in dataset.train.items()}
+    if dataset.transform is None:
+        return arrays
+    seen: Batch = jax.eval_shape(lambda batch: dataset.transform(batch, jax.random.key(0), True), arrays)  # type: ignore[misc]
+    return seen
 
 
 def check_split(

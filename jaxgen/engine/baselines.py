@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxgen.data.dataset import padded_batches
+from jaxgen.data.dataset import seen_images
 
 BLOCK = 2**20
 """Sub-pixels that are counted at a time: 8 MB of indices."""
@@ -22,7 +20,7 @@ def baselines(dataset: Any, batch: int = 1000) -> dict[str, float]:
     counted on the training split with add-one smoothing. Both see the data as a model does, transformed.
     """
     scored = dataset.valid if dataset.test is None else dataset.test
-    train, held_out = (_counts(_seen(dataset, split, batch), dataset.levels) for split in (dataset.train, scored))
+    train, held_out = (_counts(seen_images(dataset, split, batch), dataset.levels) for split in (dataset.train, scored))
     log_p = np.log2((train + 1) / (train + 1).sum(1, keepdims=True))
     return {
         "uniform": float(np.log2(dataset.levels)),
@@ -39,14 +37,3 @@ def _counts(images: Iterable[np.ndarray], levels: int) -> np.ndarray:
         for rows in np.array_split(flat, -(-flat.size // BLOCK)):
             counts = counts + np.bincount((places + rows).ravel(), minlength=len(places) * levels)
     return counts.reshape(-1, levels)
-
-
-def _seen(dataset: Any, split: Any, batch: int) -> Iterator[np.ndarray]:
-    """The images of a split as the model sees them, in pieces."""
-    if dataset.transform is None:
-        yield np.asarray(split.image)
-        return
-    program = jax.jit(functools.partial(dataset.transform), static_argnums=2)
-    for number, (data, valid) in enumerate(padded_batches(split, batch)):
-        key = jax.random.fold_in(jax.random.key(0), number)
-        yield np.asarray(program(data, key, False)["image"])[valid]

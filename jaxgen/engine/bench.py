@@ -25,6 +25,7 @@ from jax.sharding import Mesh
 from jaxgen.data.dataset import Dataset, example
 from jaxgen.engine.devices.mesh import make_mesh, on_cpu, replicated, sharded
 from jaxgen.engine.fit import fit
+from jaxgen.engine.gradient import Layout
 from jaxgen.engine.jaxprs import count_flops
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.reporter import Reporter
@@ -125,7 +126,7 @@ def _step(recipe: Recipe, dataset: Dataset, loops: bool) -> tuple[Any, Any, Any]
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((recipe.batch, *x.shape[1:]), x.dtype), first)
     state = jax.eval_shape(lambda: init_state(recipe, first, dataset.transform))
     acting = tuple(True for _ in recipe.model.objectives())
-    return make_step(recipe, dataset.transform, acting=acting, loops=loops), state, batch
+    return make_step(recipe, dataset.transform, Layout(unrolled=not loops), acting=acting), state, batch
 
 
 def matmul_peak(mesh: Mesh | None = None, dtype: str = "float32", repeats: int = 8) -> float:

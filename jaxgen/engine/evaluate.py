@@ -1,13 +1,13 @@
-"""Scoring a whole split: nats and bits per dimension, and the baselines that they are compared with.
+"""Scoring a whole split: the means of a model's own figures over its examples, with their standard errors.
 
 The last batch is padded to the size of the others and its padding dropped, so that one program serves the split and
-every image counts once. Batches are sharded over the mesh.
+every example counts once. Batches are sharded over the mesh.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxgen.core.capabilities import Density
+from jaxgen.core.capabilities import Density, ImportanceWeighted, Scored, require
 from jaxgen.core.conditions import Map, Vector
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim
@@ -23,28 +23,37 @@ from jaxgen.core.model import Batch, Model, Variables
 from jaxgen.data.dataset import Transform, check_split, padded_batches, split_arrays
 from jaxgen.engine.devices.mesh import AXIS, make_mesh, on_cpu, place, replicated, sharded
 
+Scores = dict[str, np.ndarray]
+"""float64[examples] by the figure's name."""
 
-def evaluate(model: Density, variables: Variables, split: Any, **options: Any) -> dict[str, Any]:
-    """The mean negative log-likelihood of every image of a split; `options` and errors are those of `log_probs`.
 
-    Returns "nats" per image, "bits_per_dim", "count" of images, and "bound": True where the model gives a bound.
+def evaluate(model: Scored, variables: Variables, split: Any, **options: Any) -> dict[str, Any]:
+    """A model's figures of a whole split; `options` and errors are those of `scores`.
+
+    Returns each figure's mean under its name and the standard error of that mean under "NAME_stderr" (of these examples
+    as draws from all there could be), "count" of examples, and for a `Density` "bound": True where the model gives a
+    bound.
     """
-    return figures(log_probs(model, variables, split, **options), model.shape, bound=not model.exact)
+    return summary(model, scores(model, variables, split, **options))
 
 
-def figures(log_prob: np.ndarray, shape: tuple[int, int, int], bound: bool) -> dict[str, Any]:
-    """What `evaluate` returns, from the log-likelihood of each image in nats."""
-    nats = -float(log_prob.mean())
-    return {"nats": nats, "bits_per_dim": float(bits_per_dim(nats, shape)), "count": len(log_prob), "bound": bound}
+def summary(model: Scored, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What `evaluate` returns, from the figures of each example."""
+    count = len(next(iter(found.values())))
+    means: dict[str, Any] = {name: float(x.mean()) for name, x in found.items()}
+    errors = {f"{name}_stderr": float(x.std(ddof=1) / np.sqrt(count)) for name, x in found.items() if count > 1}
+    return means | errors | {"count": count} | ({"bound": not model.exact} if isinstance(model, Density) else {})
 
 
-def mixture(log_probs: Sequence[np.ndarray]) -> np.ndarray:
-    """float64[images]: log p = lse_k log p_k − log K, the models having equal weights. Of bounds it is a bound."""
-    return np.logaddexp.reduce(np.stack(log_probs), axis=0) - np.log(len(log_probs))
+def mixture(found: Sequence[Scores], shape: tuple[int, int, int]) -> Scores:
+    """The scores of the mixture of several densities with equal weights, from theirs: log p = lse_k log p_k − log K.
+    Of bounds it is a bound."""
+    nats = np.log(len(found)) - np.logaddexp.reduce(-np.stack([scores["nats"] for scores in found]), axis=0)
+    return {"nats": nats, "bits_per_dim": bits_per_dim(nats, shape)}
 
 
-def log_probs(
-    model: Density,
+def scores(
+    model: Scored,
     variables: Variables,
     split: Any,
     *,
@@ -52,38 +61,53 @@ def log_probs(
     mesh: Mesh | None = None,
     batch: int = 100,
     key: Any = None,
-) -> np.ndarray:
-    """float64[images]: the log-likelihood in nats of each image of a split, under `transform` with train=False.
+    draws: int = 1,
+    iw_samples: int | None = None,
+) -> Scores:
+    """A model's figures of each example of a split, under `transform` with train=False.
 
     `batch` is rounded up to a multiple of the devices. Bounds and transforms that draw use a key per batch, made
-    from `key` (default `jax.random.key(0)`): the draws depend on `batch`, not on the devices.
+    from `key` (default `jax.random.key(0)`): the draws depend on `batch`, not on the devices. Of several `draws` the
+    figures are the means. With `iw_samples` K the likelihood is the bound L_K of an `ImportanceWeighted` model.
 
     Raises `UsageError` for an empty split, and for one that lacks what the model is conditioned on: a model that was
     trained with labels dropped scores images without any by its unconditional distribution.
     """
     if len(split) == 0:
         raise UsageError("the split to evaluate is empty: it needs at least one image.")
+    if iw_samples is not None:
+        require(model, ImportanceWeighted, "give the bound L_K by importance samples")
+    for name, value in (("draws", draws), ("iw_samples", 1 if iw_samples is None else iw_samples)):
+        if value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}.")
     check_split(model.check_scored, split, transform)
     mesh = make_mesh() if mesh is None else mesh
     key = jax.random.key(0) if key is None else key
     count = mesh.devices.size
     batch = -(-min(batch, len(split)) // count) * count
-    program = _program(model, transform, mesh)
+    program = _program(model, transform, mesh, iw_samples)
+    keys = [key if draw == 0 else jax.random.fold_in(key, 2**31 + draw) for draw in range(draws)]
     if jax.process_count() == 1:  # in many, what training gives is already global
-        variables, key = jax.device_put((variables, key), replicated(mesh))
-    found: list[Any] = []
+        variables, keys = jax.device_put((variables, keys), replicated(mesh))
+    found: list[Scores] = []
     for number, (data, _) in enumerate(padded_batches(split, batch)):
         placed = place(data, sharded(mesh))
-        found.append(program(variables, placed, key, np.int32(number)))
-        if on_cpu(mesh):
-            found[-1] = np.asarray(found[-1])  # one program in flight: queued exchanges starve each other there
-    return np.concatenate([np.asarray(row, np.float64) for row in found])[: len(split)]
+        total: Any = None
+        for one in keys:
+            part = program(variables, placed, one, np.int32(number))
+            if on_cpu(mesh):
+                part = jax.tree.map(np.asarray, part)  # one program in flight: queued exchanges starve each other there
+            part = part if draws == 1 else jax.tree.map(lambda x: np.asarray(x, np.float64), part)
+            total = part if total is None else jax.tree.map(np.add, total, part)
+        found.append(total)
+    names = found[0]
+    return {n: np.concatenate([np.asarray(f[n], np.float64) for f in found])[: len(split)] / draws for n in names}
 
 
 def example_condition(model: Model, dataset: Any, num: int) -> Any:
     """A condition for `num` images to show what the model does: its own example, or for a model of vectors or maps
     those of the first validation images, again and again where they are fewer."""
-    if not isinstance(getattr(model, "condition", None), Vector | Map):
+    if not isinstance(model.condition, Vector | Map):
         return model.example_condition(num)
     batch = {name: array[np.arange(num) % len(array)] for name, array in split_arrays(dataset.valid).items()}
     if dataset.transform is not None:
@@ -91,21 +115,26 @@ def example_condition(model: Model, dataset: Any, num: int) -> Any:
     return np.asarray(model.condition_of(batch))
 
 
-def _log_prob(model: Density, variables: Variables, batch: Batch, key: Any, mesh: Mesh) -> Any:
-    """The model's, of a batch sharded over the mesh. An exact one is computed by each device on its own share, on a CPU
-    piece by piece where the model asks for that: the same numbers, from maps that fit the cache."""
+def _scores(model: Any, variables: Variables, batch: Batch, key: Any, mesh: Mesh, iw_samples: int | None) -> Any:
+    """The model's, of a batch sharded over the mesh. Where examples are scored each by itself, a device computes those
+    of its own share, on a CPU piece by piece where the model asks for that: the same numbers, from maps that fit the
+    cache."""
 
     def score(variables: Variables, batch: Batch, key: Any) -> Any:
-        return model.log_prob(variables, batch["image"], key, model.condition_of(batch))
+        if iw_samples is None:
+            return model.scores(variables, batch, key)
+        nats = -model.iwae_bound(variables, batch["image"], key, iw_samples, model.condition_of(batch))
+        return {"nats": nats, "bits_per_dim": bits_per_dim(nats, model.shape)}
 
     def in_pieces(variables: Variables, batch: Batch, key: Any) -> Any:
-        piece, share = model.piece, len(batch["image"])
+        piece, share = model.piece, len(jax.tree.leaves(batch)[0])
         if not on_cpu(mesh) or not piece or share % piece or share == piece:
             return score(variables, batch, key)
         parts = jax.tree.map(lambda x: x.reshape(-1, piece, *x.shape[1:]), batch)
-        return lax.map(lambda part: score(variables, part, key), parts).reshape(-1)
+        rows = lax.map(lambda part: score(variables, part, key), parts)
+        return jax.tree.map(lambda x: x.reshape(-1), rows)
 
-    if not model.exact:
+    if not (model.by_example or (isinstance(model, Density) and model.exact)):
         return score(variables, batch, key)
     if mesh.devices.size == 1:
         return in_pieces(variables, batch, key)
@@ -116,15 +145,23 @@ def _log_prob(model: Density, variables: Variables, batch: Batch, key: Any, mesh
 
 
 @functools.lru_cache(maxsize=16)
-def _program(model: Density, transform: Transform | None, mesh: Mesh) -> Callable[..., Any]:
-    """The compiled log-probabilities of one batch; models and transforms are hashable, so it is kept."""
+def _program(model: Scored, transform: Transform | None, mesh: Mesh, iw_samples: int | None) -> Callable[..., Any]:
+    """The compiled scores of one batch; models and transforms are hashable, so it is kept."""
 
     def score(variables: Variables, data: Batch, key: Any, number: Any) -> Any:
         drawn = jax.random.fold_in(key, number)
         for_transform, for_model = jax.random.split(drawn)
         if transform is not None:
             data = transform(data, for_transform, False)
-        return _log_prob(model, variables, data, for_model, mesh)
+        found = _scores(model, variables, data, for_model, mesh, iw_samples)
+        for name, x in found.items():
+            wanted = jax.tree.leaves(data)[0].shape[:1]
+            if x.shape != wanted:
+                raise UsageError(
+                    f"{type(model).__name__} gives the figure '{name}' the shape {list(x.shape)} for {wanted[0]} "
+                    "examples: it must be one number for each, summed over pixels."
+                )
+        return found
 
     everywhere = replicated(mesh)
     shardings = (None, sharded(mesh), everywhere, everywhere)

@@ -3,8 +3,8 @@
 The order of an epoch is computed, never remembered: resuming a run needs only its step. Images that fit the devices
 are sent once and gathered there, the host sending nothing but indices (`Resident`); larger data stream in blocks of
 batches that a thread prepares ahead (`Streamed`). Both have the same two halves: `get(step, count)` makes on the host
-what the program of `count` steps is given, and on the device `pick` (one step of many) or `pick_at` (a program of one
-step) turns that into a batch.
+what the program of `count` steps is given, and on the device `batch_of` (one step of many) or `batch_at` (a program of
+one step) turns that, and what is `resident`, into a batch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from jaxgen.core.errors import UsageError
-from jaxgen.core.model import Batch
+from jaxgen.core.model import Batch, rows
 from jaxgen.engine.devices.mesh import on_cpu, place, replicated, sharded
 
 WINDOW = 64
@@ -49,7 +49,7 @@ class _Order:
     def __init__(self, seed: int, batch: int, n: int, replacement: bool, lanes: int | None = None):
         if not replacement and batch > n:
             raise UsageError(
-                f"batch {batch} is larger than the {n} training images: use batch {n} or less, or replacement=True."
+                f"batch {batch} is larger than the {n} training examples: use batch {n} or less, or replacement=True."
             )
         self.seed, self.batch, self.n, self.replacement = seed, batch, n, replacement
         self.per_epoch, self.lanes = n // batch, lanes
@@ -57,8 +57,8 @@ class _Order:
 
     def block(self, step: int, count: int) -> np.ndarray:
         """Steps step … step+count−1 as int32[count,batch], or int32[count,lanes,batch/lanes]."""
-        rows = np.stack([self._row(step + i) for i in range(count)])
-        return rows if self.lanes is None else rows.reshape(count, self.lanes, -1)
+        index = np.stack([self._row(step + i) for i in range(count)])
+        return index if self.lanes is None else index.reshape(count, self.lanes, -1)
 
     def _row(self, step: int) -> np.ndarray:
         if self.replacement:
@@ -70,35 +70,13 @@ class _Order:
         return self.order[position * self.batch : (position + 1) * self.batch].astype(np.int32)
 
 
-class Feed(Protocol):
-    """What the training loop asks of the data."""
-
-    held: Any
-    """What stays on the devices and is passed to every program."""
-
-    def get(self, step: int, count: int) -> Any:
-        """The items of steps step … step+count−1, stacked along a first axis, sharded along the second."""
-
-    def pick(self, held: Any, item: Any) -> Batch:
-        """One step's item as its batch; pure, called inside a program of several steps."""
-
-    def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
-        """The batch of `step` from what `get(step, 1)` gave; pure, called inside a program of one step."""
-
-    def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
-        """Told once, before training: the (step, count) that `get` will be asked for, in order."""
-
-    def close(self) -> None:
-        """Stop preparing."""
-
-
 class Resident:
     """Data that live on the devices, whole on each; the host sends indices."""
 
     def __init__(self, data: Mapping[str, Any], order: _Order, mesh: Mesh):
         self.order, self.sharding = order, sharded(mesh, 1)
         self.window: tuple[int, Any] = (-1, None)
-        self.held = place(dict(data), replicated(mesh))
+        self.resident = place(dict(data), replicated(mesh))
 
     def get(self, step: int, count: int) -> Any:
         if count > 1:
@@ -109,14 +87,14 @@ class Resident:
             self.window = (start, place(self.order.block(start, WINDOW), self.sharding))
         return self.window[1]
 
-    def pick(self, held: Any, item: Any) -> Batch:
-        return {name: array[item] for name, array in held.items()}
+    def batch_of(self, resident: Any, item: Any) -> Batch:
+        return {name: array[item] for name, array in resident.items()}
 
-    def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
-        return self.pick(held, items[step % WINDOW])
+    def batch_at(self, resident: Any, items: Any, step: Any) -> Batch:
+        return self.batch_of(resident, items[step % WINDOW])
 
-    def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
-        pass
+    def schedule(self, dispatches: Iterator[tuple[int, int]]) -> None:
+        """Told once, before training: the (step, count) that `get` will be asked for, in order."""
 
     def close(self) -> None:
         pass
@@ -132,7 +110,7 @@ class Streamed:
         self.data, self.order, self.sharding, self.ahead = dict(data), order, sharded(mesh, 1), ahead
         size = order.batch * sum(array.nbytes // len(array) for array in self.data.values())
         self.window = max(1, min(WINDOW, BLOCK_BYTES // max(1, size)))
-        self.held: Any = {}
+        self.resident: Any = {}
         self.blocks: Iterator[tuple[int, int]] = iter(())
         self.waiting: dict[tuple[int, int], Future] = {}
         self.current: tuple[Any, Any] = (None, None)
@@ -147,14 +125,14 @@ class Streamed:
             self._fill()
         return self.current[1]
 
-    def pick(self, held: Any, item: Any) -> Batch:
+    def batch_of(self, resident: Any, item: Any) -> Batch:
         return item
 
-    def pick_at(self, held: Any, items: Any, step: Any) -> Batch:
+    def batch_at(self, resident: Any, items: Any, step: Any) -> Batch:
         return jax.tree.map(lambda x: x[step % self.window], items)
 
-    def expect(self, pieces: Iterator[tuple[int, int]]) -> None:
-        self.blocks = (block for block, _ in itertools.groupby(self._block(*piece) for piece in pieces))
+    def schedule(self, dispatches: Iterator[tuple[int, int]]) -> None:
+        self.blocks = (block for block, _ in itertools.groupby(self._block(*each) for each in dispatches))
         self._fill()
 
     def close(self) -> None:
@@ -169,15 +147,15 @@ class Streamed:
         return (step - step % self.window, self.window) if count == 1 else (step, count)
 
     def _make(self, step: int, count: int) -> Any:
-        rows = self.order.block(step, count)
-        return {name: self._rows(array, rows) for name, array in self.data.items()}
+        index = self.order.block(step, count)
+        return {name: self._rows(array, index) for name, array in self.data.items()}
 
-    def _rows(self, array: Any, rows: np.ndarray) -> jax.Array:
+    def _rows(self, array: Any, index: np.ndarray) -> jax.Array:
         """The rows of an array as a global array; each process reads those of its own devices only."""
         if jax.process_count() == 1:
-            return place(array[rows], self.sharding)
-        shape = (*rows.shape, *array.shape[1:])
-        own = lambda where: array[rows[tuple(where or ())[: rows.ndim]]]  # noqa: E731
+            return place(array[index], self.sharding)
+        shape = (*index.shape, *array.shape[1:])
+        own = lambda where: array[index[tuple(where or ())[: index.ndim]]]  # noqa: E731
         return jax.make_array_from_callback(shape, self.sharding, own)
 
 
@@ -196,7 +174,7 @@ def make_feed(
     The default budget is a quarter of a device's memory; on a CPU, whose virtual devices each hold a copy, 2 GiB for
     all copies together. `lanes` lays a batch out as [lanes, batch/lanes], for pmap.
     """
-    order = _Order(seed, batch, len(data["image"]), replacement, lanes)
+    order = _Order(seed, batch, rows(data), replacement, lanes)
     size = sum(array.nbytes for array in data.values())
     fits = size <= (default_budget(mesh) if budget is None else budget)
     return Resident(data, order, mesh) if fits else Streamed(data, order, mesh)

@@ -1,56 +1,133 @@
-"""How one objective's gradient is taken: on the whole batch, in pieces, and by each device on its own share."""
+"""How one objective's gradient is taken: on the whole batch, in microbatches, and by each device on its own share."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
+from jaxgen.core.errors import UsageError
 from jaxgen.core.keys import placed
 from jaxgen.core.model import Batch, Objective, Variables
+from jaxgen.engine.devices.mesh import spread
 from jaxgen.engine.state import own_params
 
+Gradient = Callable[[Variables, Batch, Any], tuple[Any, dict[str, Any], Variables]]
+"""`(variables, batch, key) ->` gradients of the objective's own subtrees, its metrics, updates of other collections."""
 
-def objective_gradient(
-    objective: Objective, variables: Variables, batch: Batch, key: Any, pieces: int, loops: bool
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a step lies on the devices.
+
+    `axis` names the mapped axis under pmap. Over a `mesh` the batch is sharded: a separable objective is then
+    differentiated by each device on its own share, and under `spread` each receives its share of the averaged gradient
+    only. `microbatches` says in how many each objective takes its batch (None: as the recipe says), and with `unrolled`
+    they are no loop, inside which XLA-CPU runs gradient convolutions many times slower.
+    """
+
+    axis: str | None = None
+    mesh: Mesh | None = None
+    microbatches: tuple[int, ...] | None = None
+    unrolled: bool = False
+    spread: bool = False
+
+
+def objective_gradient(objective: Objective, layout: Layout, count: int, shown: set[str]) -> Gradient:
+    """The gradient of one objective in that layout, in `count` microbatches. `shown` receives the names of the metrics
+    that the progress line has, while the gradient is traced."""
+
+    def gradient(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
+        found = _in_microbatches(objective, variables, batch, key, count, layout.unrolled, shown)
+        return found if layout.axis is None else lax.pmean(found, layout.axis)
+
+    mesh = layout.mesh
+    if layout.axis is None and mesh is not None and mesh.devices.size > 1 and objective.examples == "separable":
+        return _over_devices(objective, gradient, mesh, layout.spread)
+    return gradient
+
+
+def _over_devices(objective: Objective, gradient: Gradient, mesh: Mesh, shared_out: bool) -> Gradient:
+    """`gradient`, by each device on its share of the batch: the same as leaving it to the compiler, but for rounding,
+    and no operation has to be partitioned."""
+    name, everywhere = mesh.axis_names[0], PartitionSpec()
+
+    def mean(grad: Any, share: PartitionSpec) -> Any:
+        if share == everywhere:
+            return lax.pmean(grad, name)
+        total = lax.psum_scatter(grad, name, scatter_dimension=len(share) - 1, tiled=True)
+        return (total / mesh.devices.size).astype(grad.dtype)
+
+    def differentiate(variables: Variables, batch: Batch, key: Any) -> Any:
+        own = own_params(variables["params"], objective)
+        shares = spread(mesh, own) if shared_out else jax.tree.map(lambda leaf: everywhere, own)
+
+        def local(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
+            share = len(jax.tree.leaves(batch)[0])
+            with placed(lax.axis_index(name) * share):
+                grads, metrics, updates = gradient(variables, batch, key)
+            return jax.tree.map(mean, grads, shares), lax.pmean(metrics, name), lax.pmean(updates, name)
+
+        return jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(everywhere, PartitionSpec(name), everywhere),
+            out_specs=(shares, everywhere, everywhere),
+            check_vma=False,  # a loop's carry starts as zeros, the same on all devices, and ends as a device's own
+        )(variables, batch, key)
+
+    return differentiate
+
+
+def _in_microbatches(
+    objective: Objective, variables: Variables, batch: Batch, key: Any, count: int, unrolled: bool, shown: set[str]
 ) -> tuple[Any, dict[str, Any], Variables]:
-    """The gradient for the objective's own subtrees, its metrics with the loss, and updates of other collections."""
     params = variables["params"]
 
-    def one(updates: Variables, piece: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
+    def one(updates: Variables, part: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
         def loss(own: dict[str, Any]) -> tuple[Any, Any]:
-            return objective.loss({**variables, **updates, "params": {**params, **own}}, piece, key)
+            return objective.loss({**variables, **updates, "params": {**params, **own}}, part, key)
 
         (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(own_params(params, objective))
-        metrics = {name: jnp.asarray(m, jnp.float32) for name, m in {**aux.metrics, "loss": value}.items()}
+        if "params" in aux.updates:
+            raise UsageError(
+                f"objective '{objective.name}' gives updates of 'params', which its gradient moves: return those of "
+                "other collections, or change parameters in `after`."
+            )
+        shown.update(aux.shown)
+        scalars = {**aux.metrics, **aux.shown, "loss": value}
+        metrics = {name: jnp.asarray(m, jnp.float32) for name, m in scalars.items()}
         return grads, metrics, {**updates, **aux.updates}
 
-    if pieces == 1:
+    if count == 1:
         return one({}, batch, key)
-    # Piece j takes examples j, j+pieces, …: so each device keeps its own share of every piece.
-    parts = jax.tree.map(lambda x: x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1), batch)
+    # Microbatch j has examples j, j+count, …: so each device keeps its own share of every one.
+    parts = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
 
     def body(carry: Any, numbered: Any) -> tuple[Any, None]:
-        number, piece = numbered
+        number, part = numbered
         total, updates = carry
-        own = key if objective.separable else jax.random.fold_in(key, number)
-        with placed(number, pieces):
-            grads, metrics, updates = one(updates, piece, own)
+        own = key if objective.examples == "separable" else jax.random.fold_in(key, number)
+        with placed(number, count):
+            grads, metrics, updates = one(updates, part, own)
         return (jax.tree.map(jnp.add, total, (grads, metrics)), updates), None
 
     first = jax.tree.map(lambda x: x[0], parts)
     grads, metrics, updates = jax.eval_shape(one, {}, first, key)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, metrics))
     carry = (zeros, {name: variables[name] for name in updates})
-    if loops:
-        carry, _ = lax.scan(body, carry, (jnp.arange(pieces), parts))
+    if not unrolled:
+        carry, _ = lax.scan(body, carry, (jnp.arange(count), parts))
     else:
-        for j in range(pieces):
-            piece = jax.tree.map(lambda x, j=j: x[j], parts)
-            piece, carry = lax.optimization_barrier((piece, carry))  # one piece after another, as in the loop
-            carry, _ = body(carry, (jnp.int32(j), piece))
+        for j in range(count):
+            part = jax.tree.map(lambda x, j=j: x[j], parts)
+            part, carry = lax.optimization_barrier((part, carry))  # one after another, as in the loop
+            carry, _ = body(carry, (jnp.int32(j), part))
     total, updates = carry
-    grads, metrics = jax.tree.map(lambda x: (x / pieces).astype(x.dtype), total)
+    grads, metrics = jax.tree.map(lambda x: (x / count).astype(x.dtype), total)
     return grads, metrics, updates

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 from jax.sharding import Mesh
 
-from jaxgen.core.capabilities import Density
+from jaxgen.core.capabilities import Sampler, require
 from jaxgen.core.errors import UsageError
-from jaxgen.core.model import Variables
+from jaxgen.core.model import ImageModel, Variables
 from jaxgen.data.dataset import Dataset, check_split, example
+from jaxgen.engine.deciding import deciding
 from jaxgen.engine.devices.mesh import check_batch
 from jaxgen.engine.recipe import Recipe
-from jaxgen.engine.state import init_state, mismatch
+from jaxgen.engine.state import grafted, init_state, mismatch
 
 
-def check(recipe: Recipe, dataset: Dataset, mesh: Mesh, start: Variables | None = None) -> None:
+def check(
+    recipe: Recipe,
+    dataset: Dataset,
+    mesh: Mesh,
+    start: Variables | None = None,
+    grafts: Mapping[str, Any] | None = None,
+) -> None:
     """Raises `UsageError` for a recipe that cannot be trained on this data set and mesh, naming the knob, or not from
-    these variables."""
+    these variables or with these grafts."""
     model = recipe.model
-    if tuple(dataset.shape) != tuple(model.shape) or dataset.levels != model.levels:
+    if isinstance(model, ImageModel) and (tuple(dataset.shape) != tuple(model.shape) or dataset.levels != model.levels):
         raise UsageError(
             f"{type(model).__name__} is made for images {tuple(model.shape)} with {model.levels} levels, but "
             f"'{dataset.name}' has {tuple(dataset.shape)} with {dataset.levels}: change the model's shape and levels, "
@@ -37,7 +47,7 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh, start: Variables | None 
     if share % (recipe.accumulate or 1):
         raise UsageError(f"accumulate must divide the {share} images that each device takes, got {recipe.accumulate}.")
     for objective in model.objectives() if (recipe.accumulate or 1) > 1 else ():
-        if not (objective.separable or objective.independent):
+        if objective.examples == "mixed":
             raise UsageError(
                 f"accumulate must be 1 for {type(model).__name__}, got {recipe.accumulate}: its objective "
                 f"'{objective.name}' is no mean over independent examples (batch statistics, say), so that a batch in "
@@ -53,18 +63,34 @@ def check(recipe: Recipe, dataset: Dataset, mesh: Mesh, start: Variables | None 
         raise UsageError(f"on_nan must be 'stop' or 'skip', got '{recipe.on_nan}'.")
     if recipe.parallel == "pmap" and jax.process_count() > 1:
         raise UsageError(f"parallel='pmap' runs in one process, here are {jax.process_count()}: use parallel='jit'.")
-    if recipe.patience is not None and not isinstance(model, Density):
-        raise UsageError(f"patience needs a validation likelihood, which {type(model).__name__} lacks: leave it None.")
+    best = deciding(recipe)
+    if recipe.patience is not None and best is None:
+        raise UsageError(
+            f"patience needs a figure of validation data, such as a likelihood, or a judge's, and "
+            f"{type(model).__name__} has none: leave it None."
+        )
+    if recipe.better not in (None, "lower", "higher"):
+        raise UsageError(f"better must be 'lower' or 'higher', got {recipe.better!r}.")
+    for judge in recipe.judges:
+        require(model, Sampler, f"be judged by {type(judge).__name__}")
+    for objective in model.objectives():
+        if objective.every < 1 or objective.begin < 0 or (objective.end or objective.begin + 1) <= objective.begin:
+            raise UsageError(
+                f"objective '{objective.name}' acts at every step divisible by `every` from `begin` on and before "
+                f"`end`: got every={objective.every}, begin={objective.begin}, end={objective.end}, which is never."
+            )
     if not recipe.replacement and recipe.batch > len(dataset.train):
         raise UsageError(
-            f"batch {recipe.batch} is larger than the {len(dataset.train)} training images: "
+            f"batch {recipe.batch} is larger than the {len(dataset.train)} training examples: "
             f"use batch {len(dataset.train)} or less, or replacement=True."
         )
-    if start is not None:
+    if start is not None or grafts:
         fresh = jax.eval_shape(
             lambda batch: init_state(recipe, batch, dataset.transform), example(dataset, recipe.batch)
         )
-        found = mismatch(fresh.variables, start)
+        for path, part in (grafts or {}).items():
+            grafted(fresh.variables, path, part)
+        found = None if start is None else mismatch(fresh.variables, start)
         if found:
             raise UsageError(
                 f"what the run shall start from does not fit its {type(model).__name__}: {found}. Start from a run of "

@@ -7,6 +7,7 @@ small array, so that the host reads one thing per dispatch.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from jaxgen.core.model import Batch
 from jaxgen.data.dataset import Dataset
 from jaxgen.engine.devices.mesh import AXIS, on_cpu, place, replicated, sharded
 from jaxgen.engine.feed import Resident, Streamed
+from jaxgen.engine.gradient import Layout
 from jaxgen.engine.jaxprs import convolves
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import TrainState, placement
@@ -33,54 +35,55 @@ class Programs:
 
     def __init__(self, recipe: Recipe, dataset: Dataset, mesh: Mesh, feed: Resident | Streamed, state: Any):
         self.recipe, self.transform, self.mesh, self.feed = recipe, dataset.transform, mesh, feed
-        self.every = tuple(o.every for o in recipe.model.objectives())
+        self.objectives = recipe.model.objectives()
         self.where = placement(recipe, mesh, state)
         self.cpu = on_cpu(mesh)
-        self.pieces = pieces(recipe, mesh)
+        self.microbatches = microbatches(recipe, mesh)
         self.chunk = recipe.chunk or (1 if self.cpu else 100)
         self.names: list[str] = []
+        self.shown: set[str] = set()
         self._made: dict[Any, Callable[..., Any]] = {}
-        many, wishes = jax.process_count() > 1, (False, True)
-        self._wishes = [(place(np.full(mesh.devices.size, wish), sharded(mesh)),) for wish in wishes] if many else None
+        many, votes = jax.process_count() > 1, (False, True)
+        self._votes = [(place(np.full(mesh.devices.size, vote), sharded(mesh)),) for vote in votes] if many else None
 
     def __call__(
-        self, state: TrainState, items: Any, step: int, count: int, wish: bool = False
+        self, state: TrainState, items: Any, step: int, count: int, stop: bool = False
     ) -> tuple[TrainState, Any]:
         """Dispatch `count` steps from `step`, with `items` from the feed: the state after them, and the metrics
-        float32[count, …] by `names`, behind which comes 1 where the run has a fault. Of several processes each gives
-        its `wish` to stop, and behind that comes 1 where any has one: so all learn it with the same metrics."""
+        float32[count, …] by `names`, behind which comes 1 where the run has a fault. Of several processes each votes
+        whether to `stop`, and behind that comes 1 where any does: so all learn it with the same metrics. `shown` are
+        the names that losses want in the progress line."""
         # On a CPU an objective that rests is left out of the program: no gradient inside a conditional.
-        acting = tuple(step % e == 0 for e in self.every) if self.cpu and count == 1 else None
+        acting = tuple(bool(o.acts(step)) for o in self.objectives) if self.cpu and count == 1 else None
         program = self._made.get((count, acting))
         if program is None:
             program = self._made[count, acting] = self._make(count, acting)
-        return program(state, self.feed.held, items, *self._wishes[wish] if self._wishes else ())
+        return program(state, self.feed.resident, items, *self._votes[stop] if self._votes else ())
 
     def _make(self, count: int, acting: tuple[bool, ...] | None) -> Callable[..., Any]:
         mapped = self.recipe.parallel == "pmap"
         axis = AXIS if mapped else None
         mesh = None if mapped else self.mesh
-        step = functools.partial(
-            make_step, self.recipe, self.transform, axis, mesh=mesh, acting=acting, pieces=self.pieces
-        )
+        layout = Layout(axis, mesh, self.microbatches, spread=self.recipe.parallel == "fsdp")
+        make = functools.partial(make_step, self.recipe, self.transform, acting=acting, shown=self.shown)
 
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
-            loops = not self.cpu or max(self.pieces) == 1 or not convolves(step(loops=True), state, batch)
+            unrolled = self.cpu and max(self.microbatches) > 1 and convolves(make(layout), state, batch)
             if not mapped:
                 batch = lax.with_sharding_constraint(batch, sharded(self.mesh))
-            state, metrics = step(loops=loops)(state, batch)
+            state, metrics = make(dataclasses.replace(layout, unrolled=unrolled))(state, batch)
             self.names = sorted(metrics)
             fault = (state.fault >= 0).any().astype(jnp.float32)
             return state, jnp.stack([*(metrics[name] for name in self.names), fault])
 
-        def program(state: TrainState, held: Any, items: Any, *wish: Any) -> tuple[TrainState, Any]:
+        def program(state: TrainState, resident: Any, items: Any, *votes: Any) -> tuple[TrainState, Any]:
             if count == 1:
-                state, row = one(state, self.feed.pick_at(held, items, state.step))
+                state, row = one(state, self.feed.batch_at(resident, items, state.step))
                 rows = row[None]
             else:
-                state, rows = lax.scan(lambda state, item: one(state, self.feed.pick(held, item)), state, items)
-            wished = [jnp.full((count, 1), any_wish.any(), rows.dtype) for any_wish in wish]
-            return state, jnp.concatenate([rows, *wished], 1)
+                state, rows = lax.scan(lambda state, item: one(state, self.feed.batch_of(resident, item)), state, items)
+            voted = [jnp.full((count, 1), vote.any(), rows.dtype) for vote in votes]
+            return state, jnp.concatenate([rows, *voted], 1)
 
         if mapped:
             devices = list(self.mesh.devices.flat)
@@ -88,16 +91,17 @@ class Programs:
         everywhere, shared = replicated(self.mesh), sharded(self.mesh)
         return jax.jit(
             program,
-            in_shardings=(self.where, everywhere, sharded(self.mesh, 1), *[shared] * bool(self._wishes)),
+            in_shardings=(self.where, everywhere, sharded(self.mesh, 1), *[shared] * bool(self._votes)),
             out_shardings=(self.where, everywhere),
             donate_argnums=0,
         )
 
 
-def pieces(recipe: Recipe, mesh: Mesh) -> tuple[int, ...]:
-    """In how many pieces each objective takes its batch: as the recipe says, else as fits a CPU's cache, else one."""
+def microbatches(recipe: Recipe, mesh: Mesh) -> tuple[int, ...]:
+    """In how many microbatches each objective takes its batch: as the recipe says, else as fits a CPU's cache, else
+    one."""
     share = recipe.batch // mesh.devices.size
     if recipe.accumulate is not None or not on_cpu(mesh):
         return (recipe.accumulate or 1,) * len(recipe.model.objectives())
-    asked = (o.piece if o.separable and o.piece else share for o in recipe.model.objectives())
-    return tuple(share // piece if share % piece == 0 else 1 for piece in asked)
+    asked = (o.microbatch if o.examples == "separable" else None for o in recipe.model.objectives())
+    return tuple(share // size if size and share % size == 0 else 1 for size in asked)

@@ -7,8 +7,25 @@ from typing import Literal
 
 import optax
 
+from jaxgen.core.judges import Judge
 from jaxgen.core.model import Model
 from jaxgen.data.dataset import Source
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Graft:
+    """A part of another run's variables put into a fresh model's.
+
+    `take` and `put` are paths into them, as "params/encoder" and "frozen/encoder"; `step` is the other run's
+    checkpoint, "best", "last" or a number, its averaged parameters where it has an average. What `put` names must be
+    there with the same leaves. Put into "params" it is trained on where an objective says so, put into another
+    collection it stays as it is.
+    """
+
+    run: str
+    take: str
+    put: str
+    step: str | int = "best"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,8 +47,12 @@ class Recipe:
                              independent examples; None: 1, but on a CPU pieces of the size that an objective asks for
     on_nan                   a loss, gradient or update that is not finite stops the run ("stop"), or its step moves
                              no parameter ("skip"), is counted by the metric "skipped", and the run goes on
+    grafts                   parts of other runs that a fresh model begins with (`Graft`)
+    best, better             the figure that decides which checkpoint is best, and which way, "lower" or "higher";
+                             None: as the model says
+    judges                   figures of sets of samples, told at each evaluation (`core.judges.Judge`)
     evaluate_every, save_every, keep   steps between evaluations, between checkpoints, how many of the latest stay
-    patience                 evaluations without a better validation before the run ends, None: never
+    patience                 evaluations without a better figure before the run ends, None: never
     samples, eval_batch      images drawn at each evaluation, images per batch there (None: as in training)
     """
 
@@ -52,5 +73,9 @@ class Recipe:
     save_every: int = 1000
     keep: int = 2
     patience: int | None = None
+    grafts: tuple[Graft, ...] = ()
+    best: str | None = None
+    better: Literal["lower", "higher"] | None = None
+    judges: tuple[Judge, ...] = ()
     samples: int = 64
     eval_batch: int | None = None

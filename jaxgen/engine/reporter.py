@@ -9,8 +9,6 @@ import numpy as np
 
 from jaxgen.engine.state import TrainState
 
-BEST = "bits_per_dim"
-
 
 class Diverged(ArithmeticError):
     """A loss, gradient or update that is not finite.
@@ -48,11 +46,17 @@ class Reporter:
     def progress(self, step: int, metrics: dict[str, float]) -> None:
         """After each dispatch, one late: `step` steps are done; means over the steps of the dispatch."""
 
+    def highlighted(self, names: set[str]) -> None:
+        """Metrics that the model's losses want in the progress line, told before the first `progress`."""
+
     def evaluated(self, step: int, split: str, metrics: dict[str, Any]) -> None:
-        """The "valid" or "test" split was scored."""
+        """The "valid" or "test" split was scored, or "samples" were judged."""
 
     def sampled(self, step: int, image: np.ndarray) -> None:
         """uint8[num,h,w,c] drawn from the model, with the same key each time."""
+
+    def shown(self, step: int, name: str, content: np.ndarray | list[str]) -> None:
+        """What the model shows of itself: pictures uint8[b,h,w,c], or lines of text."""
 
     def saved(self, step: int) -> None:
         """A checkpoint of this step is on its way to the disk."""

@@ -1,4 +1,4 @@
-"""What a run is made of, its state, and the one train step that serves every family.
+"""The one train step that serves every family.
 
 A step takes the objectives in their order. Each differentiates its loss with respect to the parameter subtrees that it
 trains and no others, moves them with its own optimiser state, and hands the new variables to the next. No line here
@@ -17,13 +17,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
 
-from jaxgen.core.keys import placed
 from jaxgen.core.model import Batch, Objective, Variables
 from jaxgen.data.dataset import Transform
-from jaxgen.engine.devices.mesh import spread
-from jaxgen.engine.gradient import objective_gradient
+from jaxgen.engine.gradient import Gradient, Layout, objective_gradient
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import TrainState, named, optimizer_of, own_params
 
@@ -31,105 +28,69 @@ from jaxgen.engine.state import TrainState, named, optimizer_of, own_params
 def make_step(
     recipe: Recipe,
     transform: Transform | None = None,
-    axis: str | None = None,
+    layout: Layout | None = None,
     *,
-    mesh: Mesh | None = None,
     acting: tuple[bool, ...] | None = None,
-    pieces: tuple[int, ...] | None = None,
-    loops: bool = True,
+    shown: set[str] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]:
     """The pure step `(state, batch) -> (state, metrics)`, metrics being float32 scalars.
 
     They are the objective's own, with "loss" and "grad_norm" (before clipping), behind "name/" where there are
-    several objectives; NaN for an objective that did not act in this step.
-
-    `axis` names the mapped axis under pmap. With a `mesh` over which the batch is sharded, a separable objective is
-    differentiated by each device on its own share and the gradients are averaged, in one program: the same as leaving
-    it to the compiler, but for rounding, and no operation has to be partitioned. Under "fsdp" each device then receives
-    its share of the averaged gradient only, and moves its share of the parameters. `acting` says which objectives act,
-    for a caller who knows the step (None: decided inside by `lax.cond`), `pieces` in how many pieces each takes its
-    batch (None: as the recipe says), and `loops=False` unrolls that accumulation. On a CPU the first and the last avoid
-    gradient convolutions inside control flow, which XLA-CPU runs many times slower.
+    several objectives; NaN for an objective that did not act in this step. `shown` receives the names of those that
+    losses want in the progress line, while the step is traced. `acting` says which objectives act, for a caller who
+    knows the step (None: decided inside by `lax.cond`, where XLA-CPU runs gradient convolutions many times slower).
     """
+    layout = Layout() if layout is None else layout
     objectives = recipe.model.objectives()
-    parts = pieces or (recipe.accumulate or 1,) * len(objectives)
+    counts = layout.microbatches or (recipe.accumulate or 1,) * len(objectives)
+    shown = set() if shown is None else shown
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         key = jax.random.fold_in(state.key, state.step)
-        if axis is not None:
-            key = jax.random.fold_in(key, lax.axis_index(axis))
+        if layout.axis is not None:
+            key = jax.random.fold_in(key, lax.axis_index(layout.axis))
         if transform is not None:
             batch = transform(batch, named(key, "transform"), True)
         variables, opt_states, faults = state.variables, [], []
         logged: dict[str, Any] = {}
         for i, objective in enumerate(objectives):
-            act = _actor(recipe, objective, axis, mesh, parts[i], loops)
+            own_shown: set[str] = set()
+            update = _update(recipe, objective, objective_gradient(objective, layout, counts[i], own_shown))
             operands = (variables, state.opt_states[i], batch, named(key, f"objective/{objective.name}"))
             if acting is not None:
-                now: Any = act if acting[i] else _rest(act)
+                now: Any = update if acting[i] else _no_update(update)
                 variables, opt_state, metrics, finite = now(*operands)
-            elif objective.every == 1:
-                variables, opt_state, metrics, finite = act(*operands)
+            elif objective.every == 1 and not objective.begin and objective.end is None:
+                variables, opt_state, metrics, finite = update(*operands)
             else:
-                due = state.step % objective.every == 0
-                variables, opt_state, metrics, finite = lax.cond(due, act, _rest(act), *operands)
+                due = objective.acts(state.step)
+                variables, opt_state, metrics, finite = lax.cond(due, update, _no_update(update), *operands)
             opt_states.append(opt_state)
             faults.append(jnp.where((state.fault[i] < 0) & ~finite, state.step, state.fault[i]))
             prefix = f"{objective.name}/" if len(objectives) > 1 else ""
             logged |= {prefix + name: value for name, value in metrics.items()}
+            shown.update(prefix + name for name in own_shown)
         ema = state.ema
         if ema is not None:
             t = state.step.astype(jnp.float32)
             decay = jnp.minimum(recipe.ema, (1 + t) / (10 + t))
-            ema = jax.tree.map(lambda a, b: (decay * a + (1 - decay) * b).astype(a.dtype), ema, variables["params"])
+            ema = jax.tree.map(
+                lambda a, b: (decay * a + (1 - decay) * b).astype(a.dtype), ema, {name: variables[name] for name in ema}
+            )
         state = TrainState(state.step + 1, state.key, variables, tuple(opt_states), ema, jnp.stack(faults))
         return state, logged
 
     return step
 
 
-def _actor(
-    recipe: Recipe, objective: Objective, axis: str | None, mesh: Mesh | None, pieces: int, loops: bool
-) -> Callable[..., Any]:
+def _update(recipe: Recipe, objective: Objective, gradient: Gradient) -> Callable[..., Any]:
     """One objective's share of a step: (variables, opt_state, batch, key) -> the same two, metrics, finite."""
     optimizer = optimizer_of(recipe, objective)
 
-    def gradient(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
-        found = objective_gradient(objective, variables, batch, key, pieces, loops)
-        return found if axis is None else lax.pmean(found, axis)
-
-    def over_devices(mesh: Mesh, own: Any) -> Callable[..., Any]:
-        """`gradient`, by each device on its share of the batch; `own` are the parameters that it is for."""
-        name, everywhere = mesh.axis_names[0], PartitionSpec()
-        shares = spread(mesh, own) if recipe.parallel == "fsdp" else jax.tree.map(lambda leaf: everywhere, own)
-
-        def mean(grad: Any, share: PartitionSpec) -> Any:
-            if share == everywhere:
-                return lax.pmean(grad, name)
-            total = lax.psum_scatter(grad, name, scatter_dimension=len(share) - 1, tiled=True)
-            return (total / mesh.devices.size).astype(grad.dtype)
-
-        def local(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
-            share = len(jax.tree.leaves(batch)[0])
-            with placed(lax.axis_index(name) * share):
-                grads, metrics, updates = gradient(variables, batch, key)
-            return jax.tree.map(mean, grads, shares), lax.pmean(metrics, name), lax.pmean(updates, name)
-
-        return jax.shard_map(
-            local,
-            mesh=mesh,
-            in_specs=(everywhere, PartitionSpec(name), everywhere),
-            out_specs=(shares, everywhere, everywhere),
-            check_vma=False,  # a loop's carry starts as zeros, the same on all devices, and ends as a device's own
-        )
-
-    def act(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
+    def update(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
         params = variables["params"]
         own = own_params(params, objective)
-        differentiate = gradient
-        if axis is None and mesh is not None and mesh.devices.size > 1 and objective.separable:
-            differentiate = over_devices(mesh, own)
-        grads, metrics, updates = differentiate(variables, batch, key)
+        grads, metrics, updates = gradient(variables, batch, key)
         norm = optax.tree.norm(grads).astype(jnp.float32)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         if recipe.clip is not None:
@@ -138,6 +99,8 @@ def _actor(
         moves, moved_state = optimizer.update(grads, opt_state, own)
         finite &= jnp.isfinite(optax.tree.norm(moves))
         moved = {**variables, **updates, "params": {**params, **optax.apply_updates(own, moves)}}
+        if objective.after is not None:
+            moved = objective.after(moved, batch, named(key, "after"))
         metrics = {**metrics, "grad_norm": norm}
         if recipe.on_nan == "skip":
             moved, moved_state = jax.tree.map(
@@ -147,14 +110,14 @@ def _actor(
             finite = jnp.bool_(True)
         return moved, moved_state, metrics, finite
 
-    return act
+    return update
 
 
-def _rest(act: Callable[..., Any]) -> Callable[..., Any]:
-    """What `act` gives back when its objective does not act: the same variables, NaN for metrics."""
+def _no_update(update: Callable[..., Any]) -> Callable[..., Any]:
+    """What `update` gives back when its objective does not act: the same variables, NaN for metrics."""
 
     def rest(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
-        shapes = jax.eval_shape(act, variables, opt_state, batch, key)[2]
+        shapes = jax.eval_shape(update, variables, opt_state, batch, key)[2]
         return (
             variables,
             opt_state,

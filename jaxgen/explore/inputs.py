@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Bool, UInt8
 
-from jaxgen.core import conditions
 from jaxgen.core.errors import UsageError
-from jaxgen.core.model import Model
+from jaxgen.core.model import ImageModel
 
 Images = UInt8[Array | np.ndarray, "b h w c"]
 
 
-def checked_condition(model: Model, condition: Any, num: int) -> Any:
+def checked_condition(model: ImageModel, condition: Any, num: int) -> Any:
     """A condition for `num` images as a numpy array, or None. Raises `UsageError` where it is not the model's kind."""
     condition = None if condition is None else np.asarray(condition)
-    conditions.check(getattr(model, "condition", None), condition, num, type(model).__name__, model.shape)
+    model.check_condition(condition, num)
     return condition
 
 
-def checked_images(model: Model, image: Any) -> UInt8[np.ndarray, "b h w c"]:
+def checked_images(model: ImageModel, image: Any) -> UInt8[np.ndarray, "b h w c"]:
     """Images as uint8. Raises `UsageError` unless they are integers or bool of the model's shape and levels."""
     image, most = np.asarray(image), model.levels - 1
     if image.ndim != 4 or image.shape[1:] != tuple(model.shape):
@@ -35,7 +34,7 @@ def checked_images(model: Model, image: Any) -> UInt8[np.ndarray, "b h w c"]:
     return image.astype(np.uint8)
 
 
-def checked_mask(model: Model, given: Any) -> Bool[np.ndarray, "h w"]:
+def checked_mask(model: ImageModel, given: Any) -> Bool[np.ndarray, "h w"]:
     """A mask as a numpy array. Raises `UsageError` unless it is bool[h,w] of the model's images."""
     mask, (h, w) = np.asarray(given), model.shape[:2]
     if mask.shape != (h, w) or mask.dtype != bool:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxgen.core.capabilities import Autoregressive, require
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
-from jaxgen.core.model import Model, Variables
+from jaxgen.core.model import ImageModel, Variables
 from jaxgen.explore.inputs import Images
 
 
@@ -71,7 +71,7 @@ def share_of(field: Float[np.ndarray, "h w"], share: float) -> int:
     return int(np.searchsorted(found, share * found[-1] * (1 - 1e-9)) + 1) if found[-1] > 0 else 0
 
 
-def drawing_rank(model: Model) -> Int[np.ndarray, "h w"]:
+def drawing_rank(model: ImageModel) -> Int[np.ndarray, "h w"]:
     """When a model draws each pixel, 0 for the first. Raises `UsageError` where it draws in no one order of pixels."""
     return require(model, Autoregressive, "show images growing").drawing_rank()
 
@@ -85,7 +85,7 @@ def growth(rank: Int[np.ndarray, "h w"], most: int = 100) -> Bool[np.ndarray, "f
     return rank < counts[:, None, None]
 
 
-def _place(model: Model, at: tuple[int, int] | None) -> tuple[int, int]:
+def _place(model: ImageModel, at: tuple[int, int] | None) -> tuple[int, int]:
     h, w, _ = model.shape
     r, c = (h // 2, w // 2) if at is None else at
     if not (0 <= r < h and 0 <= c < w):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.core.errors import UsageError
-from jaxgen.runs.folder import FORMAT
+from jaxgen.runs.folder import FORMAT, writer
 from jaxgen.runs.lock import is_claimed
 from jaxgen.runs.log import number, read_log
 
@@ -23,7 +23,7 @@ LARGEST = 256 << 20
 """Bytes of a file that is read; no run writes larger ones."""
 
 UNITS = {"bits_per_dim": "bits/dim", "nats": "nats"}
-"""Metrics of likelihood, as people say them."""
+"""Metrics of likelihood, as people say them; the others go by their names."""
 
 
 class Unreadable(UsageError):
@@ -36,14 +36,14 @@ class Unreadable(UsageError):
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A likelihood at a step: `metric` is "nats" per image or "bits_per_dim"."""
+    """The figure that decides at a step, such as "nats" per image."""
 
     metric: str
     value: float
     step: int
 
     def __str__(self) -> str:
-        return f"{self.value:.5g} {UNITS[self.metric]}"
+        return f"{self.value:.5g} {UNITS.get(self.metric, self.metric)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,22 +119,32 @@ class History:
         return None
 
     @property
+    def deciding(self) -> tuple[str, bool, str]:
+        """The figure that decides what is best, whether higher is better, and of what: "valid" or "samples"."""
+        found = self.about.get("best")
+        if isinstance(found, dict) and isinstance(found.get("name"), str):
+            return found["name"], found.get("higher") is True, str(found.get("split", "valid"))
+        return "bits_per_dim", False, "valid"
+
+    @property
     def metric(self) -> str:
-        """How likelihoods of such images are told: nats of binary ones, bits/dim of others."""
-        return "nats" if self.about.get("levels") == 2 else "bits_per_dim"
+        """The deciding figure as people tell it: nats for bits/dim of binary images."""
+        name = self.deciding[0]
+        return "nats" if name == "bits_per_dim" and self.about.get("levels") == 2 else name
 
     @property
     def best(self) -> Score | None:
-        """The best validation likelihood, the earliest of equals; None for a model without one."""
-        points = self.curve("valid", self.metric)
+        """The best figure of those that decide, the earliest of equals; None for a model without one."""
+        _, higher, split = self.deciding
+        points = self.curve(split, self.metric)
         if not points:
             return None
-        value, step = min((value, step) for step, value in points)
-        return Score(self.metric, value, int(step))
+        value, step = min((-value if higher else value, step) for step, value in points)
+        return Score(self.metric, -value if higher else value, int(step))
 
     @property
     def test(self) -> Score | None:
-        """The test likelihood of a complete run."""
+        """The same figure of a complete run's test split, where it has one."""
         points = self.curve("test", self.metric) if self.result is not None else []
         return Score(self.metric, points[-1][1], int(points[-1][0])) if points else None
 
@@ -150,10 +160,11 @@ class History:
 
     @property
     def curves(self) -> list[str]:
-        """The metrics that there are curves of: likelihoods and losses."""
+        """The metrics that there are curves of: likelihoods, the deciding figure, and losses."""
         names = dict.fromkeys(name for r in self.records if r.get("split") in ("train", "valid") for name in r)
         losses = [name for name in names if name == "loss" or name.endswith("/loss")]
-        return [m for m in (*UNITS, *losses) if self.curve("train", m) or self.curve("valid", m)]
+        wanted = dict.fromkeys((*UNITS, self.metric, *losses))
+        return [m for m in wanted if any(self.curve(split, m) for split in ("train", "valid", "samples"))]
 
     def _value(self, record: dict[str, Any], metric: str) -> float | None:
         found = number(record.get(metric))
@@ -186,7 +197,8 @@ def read_summary(folder: Path) -> History:
     if not isinstance(about.get("knobs"), dict) or not isinstance(about.get("recipe"), str):
         raise Unreadable(folder, "run.json is not the record of a run")
     if about.get("format") != FORMAT:
-        raise Unreadable(folder, f"run.json has format {about.get('format')}, this jaxgen reads {FORMAT}")
+        form = about.get("format")
+        raise Unreadable(folder, f"run.json has format {form}, of {writer(about)}; this jaxgen reads {FORMAT}")
     result = _object(folder, "result.json") if os.path.lexists(folder / "result.json") else None
     log = folder / "metrics.jsonl"
     kept: list[dict[str, Any]] = []

@@ -8,20 +8,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jaxgen.core.capabilities import Density, require
+from jaxgen.core.capabilities import Scored, require
 from jaxgen.core.errors import UsageError
-from jaxgen.core.model import Variables
+from jaxgen.core.model import ImageModel, Variables, batch_like
 from jaxgen.data.source import source
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
+from jaxgen.engine.deciding import deciding
 from jaxgen.engine.devices.mesh import make_mesh, replicated
-from jaxgen.engine.evaluate import figures, log_probs
-from jaxgen.engine.reporter import BEST
+from jaxgen.engine.evaluate import Scores, scores, summary
 from jaxgen.engine.state import mismatch
 from jaxgen.explore.trained import Trained
 from jaxgen.runs import recipes
@@ -57,27 +55,38 @@ class Run(Trained):
             return recipes.build(self.record.file, self.record.settings | {"data": spec}).data.load()
         return source(spec).load()
 
-    def evaluate(self, split: str = "test", dataset: Any = None, batch: int = 100) -> dict[str, Any]:
-        """ "nats", "bits_per_dim", "count" and "bound" of a whole split of the run's data, or of another data set."""
-        return figures(self.log_probs(split, dataset, batch), self.model.shape, bound=not self.model.exact)
+    def evaluate(self, split: str = "test", dataset: Any = None, **options: Any) -> dict[str, Any]:
+        """The model's figures of a whole split of the run's data, or of another data set, with standard errors and
+        "count"; `options` are those of `scores`."""
+        return summary(self.model, self.scores(split, dataset, **options))
 
-    def log_probs(self, split: str = "test", dataset: Any = None, batch: int = 100) -> np.ndarray:
-        """float64[images]: nats of each image of a whole split, as the run's recipe sees them; what `evaluate` means.
+    def scores(
+        self,
+        split: str = "test",
+        dataset: Any = None,
+        batch: int = 100,
+        seed: int = 0,
+        draws: int = 1,
+        iw_samples: int | None = None,
+    ) -> Scores:
+        """float64[examples] by figure: those of each example of a whole split, as the run's recipe sees them.
 
-        `jaxgen.engine.evaluate.mixture` makes of several runs' those of their mixture.
+        A bound is the mean of so many `draws`, or with `iw_samples` K the bound L_K of a model that has it.
+        `jaxgen.engine.evaluate.mixture` makes of several runs' scores those of their mixture.
         """
         dataset = self.scored_data(split, dataset)
-        options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch}
-        return log_probs(self.model, self.variables, getattr(dataset, split), **options)
+        options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch, "key": jax.random.key(seed)}
+        options |= {"draws": draws, "iw_samples": iw_samples}
+        return scores(self.model, self.variables, getattr(dataset, split), **options)
 
     def scored_data(self, split: str = "test", dataset: Any = None) -> Any:
         """The run's data, or another data set. Raises `UsageError` unless the model can score that split of it."""
-        require(self.model, Density, "be evaluated by likelihood")
+        require(self.model, Scored, "be evaluated")
         dataset = self.dataset if dataset is None else dataset
-        if split not in ("train", "valid", "test") or getattr(dataset, split) is None:
-            there = ", ".join(s for s in ("train", "valid", "test") if getattr(dataset, s) is not None)
-            raise UsageError(f"{dataset.name} has no split {split!r}; it has {there}.")
-        self.check(dataset.shape, dataset.levels, dataset.name)
+        if split not in dataset.splits():
+            raise UsageError(f"{dataset.name} has no split {split!r}; it has {', '.join(dataset.splits())}.")
+        if isinstance(self.model, ImageModel):
+            self.check(dataset.shape, dataset.levels, dataset.name)
         return dataset
 
     def check(self, shape: tuple[int, ...], levels: int, name: str) -> None:
@@ -90,34 +99,32 @@ class Run(Trained):
             )
 
 
-def load(folder: str | Path, step: int | Literal["best", "last"] = "best", ema: bool = True) -> Run:
+def load(folder: str | Path, step: str | int = "best", ema: bool = True) -> Run:
     """Open a run: its model, its variables (averaged, where it kept an average, unless `ema=False`), its functions.
 
-    "best" is the checkpoint with the best validation likelihood, the last where there is none. Executes the recipe
-    that lies in the folder and nothing else of it. Raises `UsageError` where the folder is no run, has no such
+    "best" is the checkpoint with the best figure of those that decide, the last where there is none. Executes the
+    recipe that lies in the folder and nothing else of it. Raises `UsageError` where the folder is no run, has no such
     checkpoint, or has one of another model.
     """
     record = read_run(folder)
     made = recipes.build(record.file, record.settings)
     mesh = make_mesh()
-    best = BEST if isinstance(made.model, Density) else None
-    with Checkpoints(record.folder / "checkpoints", made.keep, best, write=False) as checkpoints:
+    best = deciding(made)
+    name, higher = (best.name, best.higher) if best else (None, False)
+    with Checkpoints(record.folder / "checkpoints", made.keep, name, higher=higher, write=False) as checkpoints:
         if step == "best":
             found = checkpoints.latest if checkpoints.best is None else checkpoints.best
         else:
-            found = checkpoints.latest if step == "last" else step
+            found = checkpoints.latest if step == "last" else int(step)
         variables = checkpoints.variables(found, averaged=ema, sharding=replicated(mesh))
-    _check_variables(made, variables, f"checkpoint {found} of {record.folder}")
+    _check_variables(made, variables, record.about.get("batch"), f"checkpoint {found} of {record.folder}")
     return Run(made.model, variables, mesh, record.folder, record, made, int(found or 0))
 
 
-def _check_variables(made: Any, variables: Variables, name: str) -> None:
+def _check_variables(made: Any, variables: Variables, arrays: Any, name: str) -> None:
     """Raises `UsageError` unless the variables are those of the recipe's model, naming the first that differs."""
-    # Shapes come from the model alone, so that a run can be opened where its data are not.
-    batch = {
-        "image": jax.ShapeDtypeStruct((made.batch, *made.model.shape), jnp.uint8),
-        "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
-    }
+    # Shapes come from the run's record, so that a run can be opened where its data are not.
+    batch = batch_like(made.model, made.batch, arrays)
     wanted = jax.eval_shape(lambda batch: made.model.init(jax.random.key(0), batch), batch)
     found = mismatch(wanted, variables)
     if found:

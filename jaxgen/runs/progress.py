@@ -1,4 +1,7 @@
-"""The progress display of a training: a bar on a terminal, a line now and then elsewhere."""
+"""The progress display of a training: a bar on a terminal, a line now and then elsewhere.
+
+A stream that nobody reads any more ends the display, not the training.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jaxgen.core.streams import Unbroken
+
 PLAIN_EVERY = 10.0
 """Seconds between two lines of progress where standard error is no terminal."""
+
+BAR_EVERY = 0.25
+"""Seconds between two moves of the bar where it is one."""
 
 
 def text(figures: Mapping[str, float]) -> str:
@@ -70,17 +78,18 @@ class Lines:
     """Progress for files and pipes."""
 
     def __init__(self, stream: Any):
-        self._stream, self._steps, self._last = stream, 0, -math.inf
+        self._stream, self._steps, self._last = Unbroken(stream), 0, -math.inf
 
     def started(self, step: int, steps: int) -> None:
         self._steps = steps
         self.line(f"resuming at step {step:,} of {steps:,}" if step else f"training for {steps:,} steps")
 
+    def due(self, step: int) -> bool:
+        """Whether it is time for a line."""
+        return time.perf_counter() - self._last >= PLAIN_EVERY or step >= self._steps
+
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
-        now = time.perf_counter()
-        if now - self._last < PLAIN_EVERY and step < self._steps:
-            return
-        self._last = now
+        self._last = time.perf_counter()
         rate = figures.get("steps_per_s")
         left = f"  {_clock((self._steps - step) / rate)} left" if rate and step < self._steps else ""
         self.line(f"step {step:,}/{self._steps:,}  {text(figures)}{left}")
@@ -109,11 +118,11 @@ class Bar:
                 yield Text(bar.figures, overflow="ellipsis", no_wrap=True)
 
         self.figures = "compiling ..."
-        self._console = Console(file=stream, highlight=False)
+        self._console = Console(file=Unbroken(stream), highlight=False)  # type: ignore[arg-type]
         columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
         self._progress = Display(*columns, console=self._console, expand=True)
         self._task: Any = None
-        self._steps = 0
+        self._steps, self._last = 0, -math.inf
 
     def started(self, step: int, steps: int) -> None:
         if step:
@@ -122,7 +131,12 @@ class Bar:
         self._task = self._progress.add_task("", total=steps, completed=step, left="")
         self._progress.start()
 
+    def due(self, step: int) -> bool:
+        """Whether it is time to move the bar."""
+        return time.perf_counter() - self._last >= BAR_EVERY or step >= self._steps
+
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        self._last = time.perf_counter()
         rate = figures.get("steps_per_s")
         self.figures = text(figures)
         self._progress.update(self._task, completed=step, left=_clock((self._steps - step) / rate) if rate else "")

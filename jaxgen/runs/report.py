@@ -15,12 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from jaxgen.core.images import bits_per_dim
 from jaxgen.engine.reporter import Outcome, Reporter
 from jaxgen.pictures.grid import grid, write_grid
 from jaxgen.runs.log import number, open_log, read_log
 from jaxgen.runs.progress import Bar, Lines, Speed, text
 from jaxgen.runs.tensorboard import Board
+
+LIKELIHOOD = ("nats", "bits_per_dim")
+"""Metrics that have a place in the progress line though a loss may not ask for it."""
+
+LINES = 8
+"""Lines of text that are said at an evaluation; their file has all."""
 
 RECORDS = 1000
 """Records of training metrics that a whole run leaves, about; each is the mean of the steps since the one before."""
@@ -29,8 +34,9 @@ RECORDS = 1000
 class Report(Reporter):
     """Reports a run into its folder and onto a stream. A context manager: leaving it closes what it opened.
 
-    `batch` images make a step; `shape` and `levels` are those of the model's images. `live` draws a progress bar;
-    otherwise lines are written, at most one every `PLAIN_EVERY` seconds beside evaluations and grids.
+    `batch` examples make a step; `levels` are those of the model's images, if it has any. `live` draws a progress bar;
+    otherwise lines are written, at most one every `PLAIN_EVERY` seconds beside evaluations and grids. The figures of
+    either are means over the steps since the last time, of each metric over those in which its objective acted.
     """
 
     def __init__(
@@ -38,12 +44,11 @@ class Report(Reporter):
         folder: Path,
         *,
         batch: int,
-        shape: tuple[int, int, int],
-        levels: int,
+        levels: int = 256,
         stream: Any = None,
         live: bool | None = None,
     ):
-        self.folder, self._batch, self._shape, self._levels = Path(folder), batch, shape, levels
+        self.folder, self._batch, self._levels = Path(folder), batch, levels
         stream = sys.stderr if stream is None else stream
         live = stream.isatty() if live is None else live
         self._show: Bar | Lines = Bar(stream) if live else Lines(stream)
@@ -51,7 +56,8 @@ class Report(Reporter):
         self._log: IO[str] | None = None
         self._board: Board | None = None
         self._purge: int | None = None
-        self._sums: dict[str, tuple[float, int]] = {}
+        self._logged, self._interval = Means(), Means()
+        self._highlighted: set[str] = set()
         self._every, self._step, self._last = 1, 0, 0
         self._earlier = 0.0
 
@@ -69,10 +75,10 @@ class Report(Reporter):
         """Move the bar, and log the means of the training metrics when `RECORDS` of them say that it is time."""
         count, self._step = step - self._step, step
         self._speed.mark(count)
-        for name, value in metrics.items():
-            total, steps = self._sums.get(name, (0.0, 0))
-            self._sums[name] = total + value * count, steps + count
-        self._show.progress(step, {**_headline(metrics, self._shape), **self._pace()})
+        self._logged.add(metrics, count)
+        self._interval.add(metrics, count)
+        if self._show.due(step):
+            self._show.progress(step, {**self._headline(self._interval.take()), **self._pace()})
         if step // self._every > self._last // self._every:
             self._flush()
 
@@ -80,7 +86,8 @@ class Report(Reporter):
         """Log the figures of a whole split."""
         self._flush()
         self._record(step, split, metrics)
-        self._show.line(f"step {step:,}  {split}  {text(_headline(metrics, self._shape))}")
+        means = {n: v for n, v in metrics.items() if isinstance(v, float) and not n.endswith("_stderr")}
+        self._show.line(f"step {step:,}  {split}  {text(means)}")
         self._speed.pause()
 
     def sampled(self, step: int, image: Any) -> None:
@@ -89,6 +96,26 @@ class Report(Reporter):
         self._speed.pause()
         if self._log is not None:
             self._tensorboard().image("samples", grid(image, self._levels), step)
+
+    def shown(self, step: int, name: str, content: Any) -> None:
+        """Write pictures as a grid, or lines of text, beside the samples, and to TensorBoard."""
+        path = self._grid(step).with_name(f"{step:08d}-{name}")
+        if isinstance(content, list):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".txt").write_text("\n".join(content) + "\n", encoding="utf-8")
+            for line in content[:LINES]:
+                self._show.line(f"    {line}")
+            if self._log is not None:
+                self._tensorboard().text(name, "\n\n".join(content), step)
+        else:
+            write_grid(content, self._levels, path.with_suffix(".png"))
+            if self._log is not None:
+                self._tensorboard().image(name, grid(content, self._levels), step)
+        self._speed.pause()
+
+    def highlighted(self, names: set[str]) -> None:
+        """Those that the progress line has beside the losses."""
+        self._highlighted = names
 
     def grid_of(self, step: int) -> Path | None:
         """The grid of samples drawn at a step, by this process or an earlier one, if there is one."""
@@ -129,16 +156,24 @@ class Report(Reporter):
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.close()
 
+    def _headline(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Of all metrics those worth a place in one line: losses, likelihoods, and what the losses ask for."""
+
+        def worth(name: str) -> bool:
+            last = name.rpartition("/")[2]
+            return last == "loss" or name in self._highlighted or last in LIKELIHOOD
+
+        return {name: value for name, value in metrics.items() if worth(name)}
+
     def _pace(self) -> dict[str, float]:
         rate = self._speed.rate
         return {} if rate is None else {"steps_per_s": round(rate, 3), "images_per_s": round(rate * self._batch, 1)}
 
     def _flush(self) -> None:
         """Log the means since the last time, under the last step."""
-        if self._sums:
-            means = {name: total / steps for name, (total, steps) in self._sums.items()}
+        if means := self._logged.take():
             self._record(self._step, "train", {**means, **self._pace()})
-        self._sums, self._last = {}, self._step
+        self._last = self._step
 
     def _record(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         if self._log is not None:
@@ -156,13 +191,22 @@ class Report(Reporter):
         return self._board
 
 
-def _headline(metrics: Mapping[str, float], shape: tuple[int, int, int]) -> dict[str, float]:
-    """Of all metrics those worth a place in one line: losses, nats and bits/dim, which follows from nats."""
-    shown = {n: v for n, v in metrics.items() if n == "loss" or n.endswith("/loss")}
-    if "nats" in metrics:
-        bits = metrics["bits_per_dim"] if "bits_per_dim" in metrics else bits_per_dim(metrics["nats"], shape)
-        shown |= {"nats": metrics["nats"], "bits_per_dim": bits}
-    return shown
+class Means:
+    """Running means of metrics over steps."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[float, int]] = {}
+
+    def add(self, metrics: Mapping[str, float], count: int) -> None:
+        """The means over `count` more steps, of the metrics that there are of them."""
+        for name, value in metrics.items():
+            total, steps = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + value * count, steps + count
+
+    def take(self) -> dict[str, float]:
+        """The means so far, and begin anew."""
+        found, self._sums = {name: total / steps for name, (total, steps) in self._sums.items()}, {}
+        return found
 
 
 def _number(value: Any) -> float | int | bool | None:

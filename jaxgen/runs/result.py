@@ -16,18 +16,20 @@ def described(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dic
     """What `run.json` says beside the recipe and its knobs."""
     import jax
 
-    from jaxgen.data.dataset import digest
+    from jaxgen.core.model import ImageModel, described_batch
+    from jaxgen.data.dataset import digest, example_shapes
+    from jaxgen.engine.deciding import deciding
 
+    images = isinstance(made.model, ImageModel)
     return {
         "model": type(made.model).__name__,
-        "shape": list(made.model.shape),
-        "levels": made.model.levels,
+        **({"shape": list(made.model.shape), "levels": made.model.levels} if images else {}),
         "data": dataset.name,
         "protocol": dataset.protocol,
         "steps": made.steps,
-        "examples": {
-            s: len(getattr(dataset, s)) for s in ("train", "valid", "test") if getattr(dataset, s) is not None
-        },
+        "best": best._asdict() if (best := deciding(made)) else None,
+        "batch": described_batch(example_shapes(dataset)),
+        "examples": {name: len(split) for name, split in dataset.splits().items()},
         "digest": digest(dataset),
         "devices": f"{devices.devices.size} {devices.devices.flat[0].platform}",
         "processes": jax.process_count(),
@@ -42,26 +44,23 @@ def concluded(
     made: Any, dataset: Any, outcome: Any, grid: Path | None, expected: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
     """What was reached, as `result.json` holds it."""
-    from jaxgen.core.capabilities import Density
+    from jaxgen.core.capabilities import Density, capabilities
     from jaxgen.engine.baselines import baselines
+    from jaxgen.engine.deciding import deciding
 
+    best = deciding(made)
     result: dict[str, Any] = {
         "step": outcome.step,
         "best_step": outcome.best_step,
+        "best": best._asdict() if best else None,
         "metrics": outcome.metrics,
         "grid": str(grid) if grid else None,
         "seconds": round(seconds, 1),
         "model": type(made.model).__name__,
-        "capabilities": _abilities(made.model),
+        "capabilities": list(capabilities(made.model)),
     }
     if isinstance(made.model, Density):
         result |= {"bound": not made.model.exact, "baselines": baselines(dataset)}
     if expected:
         result["expected"] = {name: list(bounds) for name, bounds in expected.items()}
     return result
-
-
-def _abilities(model: Any) -> list[str]:
-    from jaxgen.core.capabilities import capabilities
-
-    return list(capabilities(model))

@@ -42,6 +42,12 @@ class Board:
 
         self._add(image(name, picture, dataformats="HWC"), step)
 
+    def text(self, name: str, words: str, step: int) -> None:
+        """Lines of text."""
+        from tensorboardX.summary import text
+
+        self._add(text(name, words), step)
+
     def close(self) -> None:
         """Close the file. May be called twice."""
         self._file.close()

@@ -12,6 +12,7 @@ from helpers.stand_ins import dataset, recipe
 from jaxgen.core.conditions import UNLABELLED, Classes, drop
 from jaxgen.core.keys import example_keys, placed, places
 from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
+from jaxgen.engine.gradient import Layout
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.models.latent.vae import VAE
@@ -54,7 +55,7 @@ def moved(model, start, mesh, pieces=1, draw=0):
     knobs = recipe(model, DATA, batch=32, optimizer=optax.sgd(0.1), accumulate=pieces)
     state = jax.device_put(dataclasses.replace(start, key=jax.random.key(draw)), replicated(mesh))
     batch = jax.device_put(BATCH, sharded(mesh))
-    step = jax.jit(make_step(knobs, mesh=mesh))
+    step = jax.jit(make_step(knobs, layout=Layout(mesh=mesh)))
     state, _ = step(state, batch)
     state, metrics = step(state, batch)
     return jax.device_get((state.variables["params"], metrics))
@@ -81,7 +82,7 @@ def test_devices_that_share_a_batch_exchange_nothing_but_gradients():
     state = jax.eval_shape(lambda: init_state(knobs, BATCH))
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(EIGHT)), state)
     batch = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharded(EIGHT)) for k, x in BATCH.items()}
-    text = jax.jit(make_step(knobs, mesh=EIGHT)).lower(state, batch).compile().as_text()
+    text = jax.jit(make_step(knobs, layout=Layout(mesh=EIGHT))).lower(state, batch).compile().as_text()
     assert "all-reduce" in text
     for other in ("all-gather", "all-to-all", "collective-permute"):
         assert other not in text

@@ -58,16 +58,16 @@ def test_streamed_equals_resident(lanes, replacement):
     assert isinstance(here, Resident)
     assert isinstance(there, Streamed)
     pieces = [(0, 2), (2, 1), (3, 4), (7, 2), (63, 1), (64, 1), (2, 1)]
-    there.expect(iter(pieces))
+    there.schedule(iter(pieces))
     for step, count in pieces:
         a, b = here.get(step, count), there.get(step, count)
         assert b["image"].sharding.is_equivalent_to(sharded(MESH, 1), b["image"].ndim)
         for i in range(count):
             if count == 1:
-                want, got = here.pick_at(here.held, a, step), there.pick_at(there.held, b, step)
+                want, got = here.batch_at(here.resident, a, step), there.batch_at(there.resident, b, step)
             else:
-                want = here.pick(here.held, np.asarray(a)[i])
-                got = there.pick(there.held, jax.tree.map(lambda x, i=i: x[i], b))
+                want = here.batch_of(here.resident, np.asarray(a)[i])
+                got = there.batch_of(there.resident, jax.tree.map(lambda x, i=i: x[i], b))
             rows = indices(4, step + i, 16, 50, replacement)
             for name in data:
                 np.testing.assert_array_equal(want[name], got[name])
@@ -87,7 +87,7 @@ def test_blocks_are_prepared_ahead_by_one_thread():
 
     feed = make_feed({"image": np.zeros((32, 1, 1, 1), np.uint8)}, MESH, seed=0, batch=8, budget=0)
     feed.data = Slow(feed.data)
-    feed.expect(iter([(step, 1) for step in range(5 * feed.window)]))
+    feed.schedule(iter([(step, 1) for step in range(5 * feed.window)]))
     feed.worker.submit(lambda: None).result()
     assert len(Slow.threads) == 2  # two blocks lie ready before the first is asked for
     for step in range(feed.window):  # single steps share a block
@@ -111,7 +111,7 @@ def test_a_failure_while_preparing_reaches_the_caller():
             raise OSError("the file is gone")
 
     feed = make_feed({"image": Torn()}, MESH, seed=0, batch=8, budget=0)
-    feed.expect(iter([(0, 1)]))
+    feed.schedule(iter([(0, 1)]))
     with pytest.raises(OSError, match="the file is gone"):
         feed.get(0, 1)
     feed.close()

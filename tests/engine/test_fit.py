@@ -15,8 +15,9 @@ from jaxgen.core.model import Objective
 from jaxgen.engine.devices.mesh import make_mesh
 from jaxgen.engine.feed import make_feed
 from jaxgen.engine.fit import fit
+from jaxgen.engine.gradient import Layout
 from jaxgen.engine.jaxprs import convolves
-from jaxgen.engine.programs import Programs, pieces
+from jaxgen.engine.programs import Programs, microbatches
 from jaxgen.engine.state import averaged, init_state, named
 from jaxgen.engine.step import make_step
 
@@ -45,7 +46,7 @@ def test_a_run_can_begin_with_given_variables(mesh, tmp_path):
     given = at_once.state.variables
     still = fit(dataclasses.replace(knobs, optimizer=optax.sgd(0.0)), data, mesh=mesh, start=given).state
     assert_equal(still.variables["params"], given["params"])
-    assert_close(still.ema, given["params"])
+    assert_close(still.ema["params"], given["params"])
     moved = still.variables["batch_stats"]["mean"] - given["batch_stats"]["mean"]
     assert 0 < np.abs(moved).max() < np.abs(given["batch_stats"]["mean"]).max()
     longer = dataclasses.replace(knobs, steps=8)
@@ -119,7 +120,7 @@ def test_accumulation_gives_the_same_gradient(loops):
     batch = {"image": jnp.asarray(data.train.image[:16])}
     start = init_state(whole, batch)
     a, metrics = jax.jit(make_step(whole))(start, batch)
-    b, in_pieces = jax.jit(make_step(several, loops=loops))(start, batch)
+    b, in_pieces = jax.jit(make_step(several, Layout(unrolled=not loops)))(start, batch)
     assert_close(a, b)
     assert metrics.keys() == in_pieces.keys()
     np.testing.assert_allclose(metrics["nats"], in_pieces["nats"], rtol=1e-6)
@@ -134,7 +135,7 @@ def test_accumulation_over_the_mesh_equals_one_device():
 def test_a_mean_over_independent_examples_may_be_taken_in_pieces_though_it_is_not_called_separable():
     class Independent(Table):
         def objectives(self):
-            return (Objective("likelihood", self.loss, ("table",), independent=True),)
+            return (Objective("likelihood", self.loss, ("table",), examples="independent"),)
 
     data = dataset()
     whole, pieces = (fit(recipe(Independent(), data, accumulate=n), data) for n in (1, 2))
@@ -151,12 +152,12 @@ def test_pieces_that_fit_the_cache_are_chosen_on_a_cpu_only_where_that_changes_n
 
     data = dataset()
     knobs = recipe(Cached(), data, batch=32)
-    assert pieces(knobs, ONE) == (16,)
-    assert pieces(knobs, EIGHT) == (2,)
-    assert pieces(recipe(Cached(), data, batch=15), ONE) == (1,)
-    assert pieces(recipe(Cached(separable=False), data), ONE) == (1,)
-    assert pieces(recipe(Cached(), data, accumulate=1), ONE) == (1,)
-    assert pieces(recipe(Duel(), data, accumulate=2), ONE) == (2, 2)
+    assert microbatches(knobs, ONE) == (16,)
+    assert microbatches(knobs, EIGHT) == (2,)
+    assert microbatches(recipe(Cached(), data, batch=15), ONE) == (1,)
+    assert microbatches(recipe(Cached(separable=False), data), ONE) == (1,)
+    assert microbatches(recipe(Cached(), data, accumulate=1), ONE) == (1,)
+    assert microbatches(recipe(Duel(), data, accumulate=2), ONE) == (2, 2)
     assert_close(fit(knobs, data, mesh=ONE).state, fit(recipe(Table(), data, batch=32), data, mesh=ONE).state)
 
 
@@ -355,7 +356,7 @@ def test_no_loop_around_convolutions_on_a_cpu():
         feed = make_feed({"image": data.train.image}, ONE, seed=0, batch=16)
         start = init_state(knobs, {"image": jnp.asarray(data.train.image[:16])})
         program = Programs(knobs, data, ONE, feed, start)._make(1, (True,) * len(model.objectives()))
-        text = str(jax.make_jaxpr(program)(start, feed.held, feed.get(0, 1)))
+        text = str(jax.make_jaxpr(program)(start, feed.resident, feed.get(0, 1)))
         return " scan[" in text or " cond[" in text
 
     assert loops(Table(), accumulate=2)

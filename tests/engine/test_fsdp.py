@@ -62,7 +62,7 @@ def test_each_device_holds_and_needs_less_memory():
         feed = make_feed({"image": data.train.image}, EIGHT, seed=0, batch=8)
         state = jax.eval_shape(lambda: init_state(knobs, {"image": data.train.image[:8]}))
         program = Programs(knobs, data, EIGHT, feed, state)._make(1, (True,))
-        found = program.lower(state, feed.held, feed.get(0, 1)).compile().memory_analysis()
+        found = program.lower(state, feed.resident, feed.get(0, 1)).compile().memory_analysis()
         return found.argument_size_in_bytes, found.argument_size_in_bytes + found.temp_size_in_bytes
 
     (whole, most), (share, least) = account("jit"), account("fsdp")

@@ -59,7 +59,7 @@ class Table(Density, Sampler):
         return jnp.where(moved > self.explode_at, jnp.nan, value), Aux({"nats": value})
 
     def objectives(self):
-        return (Objective("likelihood", self.loss, ("table",), separable=True),)
+        return (Objective("likelihood", self.loss, ("table",), examples="separable"),)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

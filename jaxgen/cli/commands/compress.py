@@ -78,7 +78,7 @@ def _images(run: Any, options: Compress) -> tuple[Any, Any]:
     conditions = [condition for _, condition in found if condition is not None]
     if conditions and len(conditions) < len(found):
         raise UsageError("some of these images have labels (or conditions), some none: give them files of their own.")
-    kind = getattr(run.model, "condition", None)
+    kind = run.model.condition
     if not conditions and isinstance(kind, Classes) and not kind.dropout:
         raise UsageError(f"these images have no labels, and {type(run.model).__name__} needs them: give --label.")
     return np.concatenate([image for image, _ in found]), np.concatenate(conditions) if conditions else None

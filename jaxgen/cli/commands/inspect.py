@@ -35,15 +35,23 @@ def run(args: Sequence[str]) -> int:
 
         record = read_run(args[0])
         made = recipes.build(record.file, record.settings)
+        arrays = record.about.get("batch")
     else:
         file, options, settings = flags.with_recipe(Inspect, args, "jaxgen inspect")
-        made = recipes.build(file, settings)
+        made, arrays = recipes.build(file, settings), None
     if options.table_depth < 1:
         raise UsageError(f"--table-depth must be at least 1, got {options.table_depth}.")
     from jaxgen.engine.devices import cpu
 
     cpu.prepare_cpu(made.batch)
-    found = _inspected(made, _transform(made, of_run), options.table_depth)
+    dataset = _data(made, of_run)
+    if arrays is None and dataset is not None:
+        from jaxgen.core.model import described_batch
+        from jaxgen.data.dataset import example_shapes
+
+        arrays = described_batch(example_shapes(dataset))
+    # What a run's record and a data set say of a batch is what the model sees, transformed.
+    found = _inspected(made, arrays, options.table_depth)
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
@@ -51,37 +59,31 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def _transform(made: Any, of_run: bool) -> Any:
-    """That of the recipe's data, or None where these are not there: it is a small part of the cost."""
+def _data(made: Any, of_run: bool) -> Any:
+    """The recipe's data, or None where these are not there."""
     from jaxgen.data.source import UnknownData
 
     try:
-        return made.data.load().transform
+        return made.data.load()
     except UsageError as error:
         if isinstance(error, UnknownData) and not of_run:
             raise  # mistyped; a run has had its data
         return None
 
 
-def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
+def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
     """All that `inspect` says, without starting a run."""
     import jax
-    import jax.numpy as jnp
 
     import jaxgen.models  # noqa: F401 (so that every model with a capability is known)
     from jaxgen.core.capabilities import CAPABILITIES, Density, capabilities, models_with
-    from jaxgen.core.conditions import tail
+    from jaxgen.core.model import ImageModel, batch_like
     from jaxgen.engine.state import init_state
 
     model = made.model
-    batch: dict[str, Any] = {
-        "image": jax.ShapeDtypeStruct((made.batch, *model.shape), jnp.uint8),
-        "label": jax.ShapeDtypeStruct((made.batch,), jnp.int32),
-    }
-    beside = tail(getattr(model, "condition", None), model.shape)
-    if beside:
-        batch["condition"] = jax.ShapeDtypeStruct((made.batch, *beside), jnp.float32)
+    batch = batch_like(model, made.batch, arrays)
     state = jax.eval_shape(lambda batch: init_state(made, batch), batch)
+    images = isinstance(model, ImageModel)
     params = jax.tree_util.tree_leaves_with_path(state.variables["params"])
     modules: dict[str, dict[str, int]] = {}
     for path, leaf in params:
@@ -96,8 +98,8 @@ def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
     }
     return {
         "model": type(model).__name__,
-        "shape": list(model.shape),
-        "levels": model.levels,
+        "shape": list(model.shape) if images else None,
+        "levels": model.levels if images else None,
         "data": made.data.name,
         "can": list(can),
         "exact": model.exact if isinstance(model, Density) else None,
@@ -107,20 +109,21 @@ def _inspected(made: Any, transform: Any, depth: int) -> dict[str, Any]:
         "modules": modules,
         "parameters": sum(m["parameters"] for m in modules.values()),
         "bytes": sum(m["bytes"] for m in modules.values()),
-        "step": _cost(made, transform, state, batch),
+        "step": _cost(made, state, batch),
     }
 
 
-def _cost(made: Any, transform: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """What one training step costs: its arithmetic, and what the compiler says of its program for one device."""
     import jax
 
     from jaxgen.engine.devices.mesh import make_mesh
+    from jaxgen.engine.gradient import Layout
     from jaxgen.engine.jaxprs import count_flops
     from jaxgen.engine.step import make_step
 
     acting = tuple(True for _ in made.model.objectives())
-    step = make_step(made, transform, acting=acting, loops=False)
+    step = make_step(made, None, Layout(unrolled=True), acting=acting)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     return {
@@ -135,9 +138,9 @@ def _cost(made: Any, transform: Any, state: Any, batch: dict[str, Any]) -> dict[
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    size = "×".join(map(str, found["shape"]))
+    size = f"{'×'.join(map(str, found['shape']))} images of {found['levels']} levels, " if found["shape"] else ""
     exact = {True: " (exact likelihood)", False: " (a bound of the likelihood)", None: ""}[found["exact"]]
-    lines = [f"{found['model']}: {size} images of {found['levels']} levels, on {found['data']}"]
+    lines = [f"{found['model']}: {size}on {found['data']}"]
     lines.append(f"can       {', '.join(found['can']) or 'nothing but train'}{exact}")
     for i, (name, why) in enumerate(found["lacks"].items()):
         others = ", ".join(found["models_with"][name])

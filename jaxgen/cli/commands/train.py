@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxgen.cli import flags
-from jaxgen.cli.output import at_least_one
+from jaxgen.cli.output import at_least_one, said
 from jaxgen.core.errors import UsageError
 from jaxgen.runs.result import concluded, described
 
@@ -27,7 +27,7 @@ from jaxgen.runs.result import concluded, described
 class Train:
     """Train a recipe: its path, or its name in `jaxgen list`. The same command again resumes.
 
-    Ctrl-C and SIGTERM save and stop. `jaxgen train RECIPE --help` shows the recipe's knobs.
+    Ctrl-C, SIGTERM and SIGHUP save and stop. `jaxgen train RECIPE --help` shows the recipe's knobs.
     """
 
     run: flags.text("FOLDER", "runs/RECIPE and the knobs that were set") = ""  # type: ignore[valid-type]
@@ -57,6 +57,8 @@ def run(args: Sequence[str]) -> int:
     file, options, settings = flags.with_recipe(Train, args, "jaxgen train")
     at_least_one(profile=1 if options.profile is None else options.profile)
     from jaxgen.core.files import write_json
+    from jaxgen.data.dataset import example_shapes
+    from jaxgen.engine.contract import contract
     from jaxgen.engine.devices import processes
     from jaxgen.engine.devices.cpu import prepare_cpu
     from jaxgen.engine.devices.mesh import make_mesh
@@ -87,22 +89,27 @@ def run(args: Sequence[str]) -> int:
     devices = make_mesh()
     start = processes.together(lambda: _start(folder, options))
     variables = None if start is None else start.variables
-    check(made, dataset, devices, variables)
+    contract(made.model, example_shapes(dataset, made.batch))
+    parts, grafts = processes.together(lambda: _grafts(folder, options, made))
+    check(made, dataset, devices, variables, parts)
     about = described(made, dataset, devices, ["train", *args])
     if start is not None:
         about["start"] = {"run": options.start, "step": start.step}
+    if grafts:
+        about["grafts"] = grafts
     processes.together(lambda: open_folder(folder, file, settings, about, options.fresh), everywhere=False)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         processes.together(lambda: stack.enter_context(claimed(folder)), everywhere=False)
         stop = stack.enter_context(_Interrupts())
+        given: dict[str, Any] = {"mesh": devices, "stop": stop, "start": variables, "grafts": parts}
         if not processes.first():
-            outcome = fit(made, dataset, folder, mesh=devices, reporter=Reporter(), stop=stop, start=variables)
+            outcome = fit(made, dataset, folder, reporter=Reporter(), **given)
             return (stop.code or 128 + signal.SIGTERM) if outcome.stopped else 0
         _introduce(folder, about)
-        with Report(folder, batch=made.batch, shape=made.model.shape, levels=made.model.levels) as report:
+        with Report(folder, batch=made.batch, levels=about.get("levels", 256)) as report:
             with profiled(report, folder / "profile", options.profile) as reporter:
-                outcome = fit(made, dataset, folder, mesh=devices, reporter=reporter, stop=stop, start=variables)
+                outcome = fit(made, dataset, folder, reporter=reporter, **given)
             grid = report.grid_of(outcome.step if outcome.best_step is None else outcome.best_step)
         if outcome.stopped:
             sys.stderr.write(f"stopped and saved at step {outcome.step:,} in {folder}; the same command resumes.\n")
@@ -139,15 +146,29 @@ def _start(folder: Path, options: Train) -> Any:
     return load(options.start)
 
 
+def _grafts(folder: Path, options: Train, made: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The parts of other runs that a fresh run begins with, and their record: nothing for one that goes on."""
+    from jaxgen.runs.grafts import read
+    from jaxgen.runs.history import saved_steps
+
+    if not made.grafts or options.start or (not options.fresh and saved_steps(folder)):
+        return {}, []
+    return read(made)
+
+
 def _speak_apart() -> None:
     """Keep what libraries print on file descriptor 1 (the connections that CPUs make) away from our standard output."""
     sys.stdout.flush()
-    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace")
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding or "utf-8", errors="replace")
     os.dup2(2, 1)
 
 
 class _Interrupts:
-    """While entered, Ctrl-C and SIGTERM set a flag that `fit` asks for; a second one is not held back."""
+    """While entered, Ctrl-C, SIGTERM and a terminal's end (SIGHUP) set a flag that `fit` asks for.
+
+    A second one is not held back, but for SIGHUP, which a shell and its terminal may both send. What the process was
+    started to ignore (by nohup, or in the background of a script) stays ignored.
+    """
 
     def __init__(self) -> None:
         self.code = 0
@@ -158,7 +179,10 @@ class _Interrupts:
 
     def __enter__(self) -> _Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._received) for s in (signal.SIGINT, signal.SIGTERM)}
+            names = (name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+            for number in (getattr(signal, name) for name in names):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._received)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -166,18 +190,20 @@ class _Interrupts:
             signal.signal(number, handler)
 
     def _received(self, number: int, frame: Any) -> None:
-        if self.code:
+        if self.code and number != getattr(signal, "SIGHUP", None):
             raise KeyboardInterrupt
-        self.code = 128 + number
-        os.write(2, b"\nsaving and stopping ...\n")  # sys.stderr may be in the middle of a write
+        self.code = self.code or 128 + number
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, b"\nsaving and stopping ...\n")  # sys.stderr may be in the middle of a write
 
 
 def _introduce(folder: Path, about: Mapping[str, Any]) -> None:
-    size, counts = "×".join(map(str, about["shape"])), about["examples"]
-    images = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    size = f": {'×'.join(map(str, about['shape']))}, {about['levels']} levels" if "shape" in about else ""
+    what = "images" if "shape" in about else "examples"
+    counts = ", ".join(f"{count:,} {split}" for split, count in about["examples"].items())
     places = f" in {about['processes']} processes" if about["processes"] > 1 else ""
     sys.stderr.write(
-        f"{about['model']} on {about['data']}: {size}, {about['levels']} levels; {images} images\n"
+        f"{about['model']} on {about['data']}{size}; {counts} {what}\n"
         f"{about['protocol']}\n{folder} on {about['devices']} device(s){places}\n"
     )
 
@@ -197,13 +223,17 @@ def _tell(result: Mapping[str, Any], folder: Path, as_json: bool) -> None:
 
 def _lines(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     metrics, abilities = result["metrics"], result["capabilities"]
-    split = "test" if "test/nats" in metrics else "valid"
-    if f"{split}/nats" in metrics:
-        bits, nats = metrics[f"{split}/bits_per_dim"], metrics[f"{split}/nats"]
-        bound = " (an upper bound)" if result.get("bound") else ""
-        yield split, f"{bits:.4g} bits/dim, {nats:.5g} nats per image{bound}"
-        base = result["baselines"]
-        yield "", f"against {base['histogram']:.4g} of per-pixel histograms and {base['uniform']:.4g} of uniform pixels"
+    for split in ("test", "valid", "samples"):
+        found = {n.partition("/")[2]: v for n, v in metrics.items() if n.startswith(f"{split}/")}
+        if not found or (split == "valid" and any(n.startswith("test/") for n in metrics)):
+            continue
+        # Without a test split the figure of the best step is the last one's only where they are one.
+        at = f", at step {result['step']:,}" if split != "test" and result["best_step"] != result["step"] else ""
+        yield split, said(found, bool(result.get("bound"))) + at
+        if "baselines" in result and split != "samples":
+            base = result["baselines"]
+            said_of = f"{base['histogram']:.4g} of per-pixel histograms and {base['uniform']:.4g} of uniform pixels"
+            yield "", f"against {said_of}"
     for name, (low, high) in result.get("expected", {}).items():
         if name in metrics:
             verdict = "as expected" if low <= metrics[name] <= high else "not what the recipe expects"
@@ -216,7 +246,7 @@ def _lines(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]
     following = [f"jaxgen sample {name}"] if "Sampler" in abilities else []
     if "Completer" in abilities:
         following.append(f"jaxgen complete {name} --keep top-half")
-    if "Density" in abilities:
+    if "Scored" in abilities:
         following.append(f"jaxgen evaluate {name}")
     following.append(f"jaxgen inspect {name}")
     for i, command in enumerate(following):

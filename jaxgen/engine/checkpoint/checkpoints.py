@@ -16,6 +16,7 @@ import dataclasses
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -30,11 +31,15 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import write_json
 from jaxgen.core.model import Variables
 from jaxgen.engine.checkpoint.damage import raised_anyway, storage_reason
 from jaxgen.engine.checkpoint.digest import digests
 from jaxgen.engine.checkpoint.saved import Damaged, Saved
 from jaxgen.engine.devices.mesh import make_mesh, replicated
+
+FIGURES = "figures.json"
+"""The file of the figures of all steps."""
 
 _SLACK = 1 << 20
 
@@ -42,15 +47,18 @@ _SLACK = 1 << 20
 class Checkpoints:
     """The checkpoints in one folder. A context manager: leaving it waits for the save under way.
 
-    `keep` is how many of the latest stay; the one with the lowest `metrics[best]` stays too. With `write=False`
+    `keep` is how many of the latest stay; the one with the best figure stays too. Figures are told by `record` and lie
+    in one file for all steps: `best` names the one that decides, lower being better unless `higher`. With `write=False`
     nothing is created, removed or cleaned up, so that a run may be read while it is training.
 
-    Raises `UsageError` where the folder cannot be made or a checkpoint's metrics are damaged, or, when reading, where
-    it is not there.
+    Raises `UsageError` where the folder cannot be made or its figures cannot be read, or, when reading, where it is not
+    there.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 2, best: str | None = None, *, write: bool = True):
-        self.folder, self._best, self._write = Path(folder).absolute(), best, write
+    def __init__(
+        self, folder: str | Path, keep: int = 2, best: str | None = None, *, higher: bool = False, write: bool = True
+    ):
+        self.folder, self._name, self._sign, self._write = Path(folder).absolute(), best, -1.0 if higher else 1.0, write
         self._orbax: Any = None
         self._under_way: Any = None
         if not write:
@@ -58,20 +66,15 @@ class Checkpoints:
                 raise UsageError(
                     f"no checkpoints at {self.folder}: the run has saved none yet, or this is no run folder."
                 )
+            self._figures = self._read_figures()
             return
         policies = ocp.training.preservation_policies
-        kept: list[Any] = [policies.LatestN(keep)]
-        if best is not None:
-            kept.append(_Lowest(best))
+        kept = [policies.LatestN(keep), _Best(self)]
         with self._explained("make the folder of checkpoints"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.folder))
-            for step in self.steps:  # Orbax reads all metrics, and fails on damaged ones
-                with self._offering(step) as saved:
-                    found = saved.metrics()
-                    if found is not None and best is not None and best not in found:
-                        raise Damaged(f"its metrics lack {best}")
+            self._figures = self._read_figures()
             logging.getLogger("absl").addFilter(raised_anyway)
             self._thread = ThreadPoolExecutor(1, "checkpoint")
             self._orbax = ocp.training.Checkpointer(
@@ -80,36 +83,47 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
             )
 
-    def save(self, step: int, state: Any, metrics: Mapping[str, float] | None = None, meta: Any = None) -> None:
+    def record(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write down what was reached at a step, before or after it is saved; what is not finite is no figure."""
+        self._figures[step] = {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+        if jax.process_index() == 0:
+            with self._explained(f"record the figures of step {step}"):
+                write_json(self.folder / FIGURES, {str(s): found for s, found in sorted(self._figures.items())})
+
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """The steps of which figures were recorded, if only that there are none."""
+        return tuple(self._figures)
+
+    def save(self, step: int, state: Any) -> None:
         """Save a pytree of global arrays under `step`; returns once its values are safe from later changes.
 
-        `metrics` lie beside it (finite floats), and so do `meta` (anything JSON can hold) and the digests of the
-        leaves. Raises `UsageError` if the disk is full or cannot be written, also for the save before this one.
+        The digests of the leaves lie beside it. Raises `UsageError` if the disk is full or cannot be written, also for
+        the save before this one.
         """
-        scores = {k: float(v) for k, v in metrics.items()} if metrics else None
         with self._explained(f"save step {step}"):
             self._settle()
             wanted = sum(x.nbytes for x in jax.tree.leaves(state))
             free = shutil.disk_usage(self.folder).free
             if free < wanted + _SLACK:
                 raise OSError(errno.ENOSPC, f"{wanted / 2**20:.1f} MiB needed, {free / 2**20:.1f} MiB free")
-            texts = {"json": meta, "digest": {"leaves": digests(state), "metrics": scores}}
+            texts = {"digest": {"leaves": digests(state)}}
             parts = {"state": state, "meta": {k: np.frombuffer(_text(v), np.uint8).copy() for k, v in texts.items()}}
             host = _host()
             _unfinished.add(self)
             if host is None:
-                self._under_way = self._start(step, parts, scores)
+                self._under_way = self._start(step, parts)
             else:
                 # Orbax thinks for longer than it copies: a copy is made here, and all the rest in a thread.
                 # (The first `device_put` hands on what lies there already, which the next step overwrites.)
                 there = jax.device_put(state, host)
                 parts["state"] = jax.block_until_ready(jax.device_put(there, host, may_alias=False))
-                self._under_way = self._thread.submit(lambda: self._start(step, parts, scores).result())
+                self._under_way = self._thread.submit(lambda: self._start(step, parts).result())
 
-    def _start(self, step: int, parts: Mapping[str, Any], metrics: Mapping[str, float] | None) -> Any:
+    def _start(self, step: int, parts: Mapping[str, Any]) -> Any:
         """Let Orbax save; what it gives back has a `result` that waits for the end."""
         # Orbax's own policy skips a save while another is under way.
-        return self._orbax.save_checkpointables_async(step, dict(parts), metrics=metrics, force=True)
+        return self._orbax.save_checkpointables_async(step, dict(parts), force=True)
 
     def wait(self) -> None:
         """Until the save under way is whole. Raises `UsageError` if it could not be written."""
@@ -121,7 +135,7 @@ class Checkpoints:
             _unfinished.discard(self)
 
     def restore(self, target: Any, step: int | str | None = None) -> Any:
-        """The state saved at `step` (None: the latest; "best": the one with the best metric).
+        """The state saved at `step` (None: the latest; "best": the one with the best figure).
 
         `target` is a pytree of arrays or `jax.ShapeDtypeStruct` with shardings: the names, shapes and dtypes wanted,
         and where each leaf shall lie, on any number of devices.
@@ -142,11 +156,6 @@ class Checkpoints:
         with self._offering(self._find(step)) as saved:
             return saved.variables(sharding, averaged)
 
-    def meta(self, step: int | str | None = None) -> Any:
-        """What was saved as `meta` beside that step."""
-        with self._offering(self._find(step)) as saved:
-            return saved.texts()["json"]
-
     @property
     def steps(self) -> tuple[int, ...]:
         """The steps of the whole checkpoints, ascending."""
@@ -161,20 +170,13 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """The step with the lowest metric (the earliest of equals), None where no checkpoint has one."""
-        return _best(self.scores)
+        """The step with the best figure (the earliest of equals), None where no checkpoint has one."""
+        return self._best_of(self.steps)
 
     @property
     def scores(self) -> dict[int, float]:
-        """The metric that decides what is best, by step."""
-        if self._orbax is not None:
-            found = {int(c.step): c.metrics for c in self._orbax.checkpoints}
-        else:
-            found = {}
-            for step in self.steps:
-                with contextlib.suppress(Damaged):  # such a checkpoint is not the best; the others can be read
-                    found[step] = self._saved(step).metrics()
-        return {step: float(m[self._best]) for step, m in found.items() if m and self._best in m}
+        """The figure that decides what is best, by step."""
+        return {step: found[self._name] for step, found in self._figures.items() if self._name in found}
 
     def close(self) -> None:
         """Wait for the save under way and release the folder."""
@@ -198,6 +200,23 @@ class Checkpoints:
         # The error that is on its way says more than what a broken save would add to it.
         with contextlib.suppress(Exception):
             self.close()
+
+    def _best_of(self, steps: Sequence[int]) -> int | None:
+        scores = {step: self._sign * score for step, score in self.scores.items() if step in steps}
+        return min(scores, key=lambda step: (scores[step], step), default=None)
+
+    def _read_figures(self) -> dict[int, dict[str, float]]:
+        path = self.folder / FIGURES
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_bytes())
+            return {int(step): {str(n): float(v) for n, v in figures.items()} for step, figures in found.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError(
+                f"{path} is damaged: it holds no figures by step. Remove it to go on without knowing which checkpoint "
+                "is best."
+            ) from error
 
     def _settle(self) -> None:
         """Until the save under way is whole. Orbax's own waiting is not enough: only who asks for a save's outcome ends
@@ -260,19 +279,14 @@ class Checkpoints:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lowest:
-    """Keeps the checkpoint that `Checkpoints.best` names. (Orbax's own policy keeps the latest of equals.)"""
+class _Best:
+    """Keeps the checkpoint that `Checkpoints.best` names."""
 
-    metric: str
+    of: Checkpoints
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        lowest = _best({c.step: c.metrics[self.metric] for c in checkpoints if c.metrics is not None})
-        return [c.step == lowest for c in checkpoints]
-
-
-def _best(scores: Mapping[int, float]) -> int | None:
-    """The step with the lowest score, the earliest of equals."""
-    return min(scores, key=lambda step: (scores[step], step), default=None)
+        best = self.of._best_of([int(c.step) for c in checkpoints])
+        return [c.step == best for c in checkpoints]
 
 
 _unfinished: set[Checkpoints] = set()

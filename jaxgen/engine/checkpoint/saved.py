@@ -1,10 +1,10 @@
 """One checkpoint's folder, read and compared with what it says of itself.
 
-    state/     the leaves of a state          metrics/   the figures that decide which is best, where there are any
-    meta/      two texts as bytes: "json", the caller's, and "digest", {"leaves": {name: digest}, "metrics": …}
+    state/     the leaves of a state
+    meta/      a text as bytes: "digest", {"leaves": {name: digest}}
 
 Names, shapes and dtypes are compared with what the caller expects before a state is read, because Orbax casts silently,
-and digests after it, because Orbax gives back flipped bits without a word. Checkpoints of old have no "digest".
+and digests after it, because Orbax gives back flipped bits without a word.
 """
 
 from __future__ import annotations
@@ -66,22 +66,12 @@ class Saved:
         state = {name: state[name] for name in ("variables", "ema") if name in state}
         _compare(record, state)
         ema = state.get("ema") if averaged else None
-        return state["variables"] if ema is None else {**state["variables"], "params": ema}
+        return state["variables"] if ema is None else {**state["variables"], **ema}
 
     def texts(self) -> dict[str, Any]:
         """The values of the texts in meta."""
         texts = self._load("meta", None)
         return self._read(lambda: {k: json.loads(bytes(np.asarray(v, np.uint8))) for k, v in texts.items()})
-
-    def metrics(self) -> dict[str, float] | None:
-        """The figures beside the state, None where there are none."""
-        path = self.folder / "metrics" / "metrics"
-        if not path.is_file():
-            return None
-        found = self._read(lambda: json.loads(path.read_text(encoding="utf-8")))
-        if not isinstance(found, dict) or not all(isinstance(value, float) for value in found.values()):
-            raise Damaged("metrics/metrics holds no figures")
-        return found
 
     def _described(self) -> tuple[Any, dict[str, Any]]:
         """Shapes and dtypes of the state, and the record of its digests, empty in checkpoints of old."""
@@ -93,8 +83,6 @@ class Saved:
         for name in record.get("leaves", ()):
             if name not in there:
                 raise Damaged(f"leaf '{name}' is gone")
-        if record and json.dumps(record["metrics"]) != json.dumps(self.metrics()):
-            raise Damaged(f"its metrics are {self.metrics()}, but {record['metrics']} were saved")
         return saved, record
 
     def _load(self, part: str, wanted: Any) -> Any:

@@ -24,12 +24,12 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, UInt8
 
-from jaxgen.core.capabilities import Sampler
+from jaxgen.core.capabilities import Latent
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
-from jaxgen.core.model import Aux, Batch, Objective, Variables
+from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables
 from jaxgen.maths.adversarial import adversarial
 
 KERNEL = 5
@@ -109,7 +109,7 @@ class Critic(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DCGAN(Sampler):
+class DCGAN(Latent):
     """A DCGAN: the critic's step, then the generator's. `loss` is one of `losses.ADVERSARIAL`."""
 
     latent: int = 100
@@ -117,6 +117,7 @@ class DCGAN(Sampler):
     loss: str = "non-saturating"
     dtype: str = "float32"
 
+    conditioned_on: ClassVar = ()
     lacks: ClassVar = {
         "Density": "a GAN defines a sampler and no likelihood",
         "Autoregressive": "a GAN defines a sampler and no likelihood",
@@ -143,7 +144,7 @@ class DCGAN(Sampler):
     def critic(self) -> Critic:
         return Critic(self.shape, self.features, self.dtype)
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh variables; draws nothing from the data."""
         generator_key, critic_key = jax.random.split(key)
         made = {
@@ -163,8 +164,8 @@ class DCGAN(Sampler):
             Objective("generator", self._generator_loss, trains=("generator",)),
         )
 
-    def latents(self, key: Key[Array, ""], num: int) -> Float[Array, "num d"]:
-        """Draws of z, uniform on [−1, 1]."""
+    def prior(self, key: PRNGKey, num: int) -> Float[Array, "num d"]:
+        """z, uniform on [−1, 1]."""
         return jax.random.uniform(key, (num, self.latent), minval=-1.0, maxval=1.0)
 
     def _apply(self, name: str, variables: Variables, x: Array) -> tuple[Array, Variables]:
@@ -174,25 +175,22 @@ class DCGAN(Sampler):
         y, new = getattr(self, name).apply(net, x, train=True, mutable=["batch_stats"])
         return y, {"batch_stats": {**stats, **({name: new["batch_stats"]} if name in stats else {})}}
 
-    def _critic_loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+    def _critic_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         real = 2.0 * to_float(batch["image"], self.levels) - 1.0
-        fake, _ = self._apply("generator", variables, self.latents(key, len(real)))
+        fake, _ = self._apply("generator", variables, self.prior(key, len(real)))
         real_logit, updates = self._apply("critic", variables, real)
         fake_logit, _ = self._apply("critic", variables, jax.lax.stop_gradient(fake))
         loss = adversarial(self.loss).critic(real_logit, fake_logit).mean()
         return loss, Aux({"logit_real": real_logit.mean(), "logit_fake": fake_logit.mean()}, updates)
 
-    def _generator_loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
-        fake, updates = self._apply("generator", variables, self.latents(key, len(batch["image"])))
+    def _generator_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
+        fake, updates = self._apply("generator", variables, self.prior(key, len(batch["image"])))
         logit, _ = self._apply("critic", variables, fake)
         return adversarial(self.loss).generator(logit).mean(), Aux({}, updates)
 
-    def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array, "num h w c"]:
-        """Images of `num` draws of z, rounded to the nearest level."""
-        if condition is not None:
-            raise UsageError("DCGAN is unconditional: it takes no condition.")
+    def decode(self, variables: Variables, z: Float[Array, "b d"], condition: Any = None) -> UInt8[Array, "b h w c"]:
+        """The generator's images, rounded to the nearest level; batch norm reads its running statistics."""
+        self.check_condition(condition, len(z))
         net = {"params": variables["params"]["generator"], "batch_stats": variables["batch_stats"]["generator"]}
-        image: Any = self.generator.apply(net, self.latents(key, num), train=False)
+        image: Any = self.generator.apply(net, z, train=False)
         return from_float((image + 1.0) / 2.0, self.levels)

@@ -18,14 +18,13 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, UInt8
 
-from jaxgen.core.capabilities import Density, Encoder, Reconstructor, Sampler
+from jaxgen.core.capabilities import Encoder, ImportanceWeighted, Latent, Reconstructor
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim, from_float, to_float
 from jaxgen.core.keys import example_keys
-from jaxgen.core.model import Aux, Batch, Objective, Variables
+from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
 from jaxgen.maths.distributions import categorical_log_prob, gaussian_kl, gaussian_log_prob
 from jaxgen.nn.perceptron import Perceptron
 
@@ -34,14 +33,15 @@ SAMPLES_AT_ONCE = 50
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VAE(Density, Sampler, Encoder, Reconstructor):
+class VAE(ImportanceWeighted, Latent, Encoder, Reconstructor):
     """A VAE over perceptrons. `hidden` are the encoder's layers; the decoder has them in reverse."""
 
     latent: int = 50
     hidden: tuple[int, ...] = (200, 200)
     dtype: str = "float32"
 
-    exact: ClassVar[bool] = False
+    conditioned_on: ClassVar = ()
+    spherical: ClassVar = True
     lacks: ClassVar = {
         "Autoregressive": "its pixels are independent given a latent, which is integrated out",
         "Completer": "it has no encoder of partial images",
@@ -63,7 +63,7 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         values = math.prod(self.shape) * (1 if self.levels == 2 else self.levels)
         return Perceptron(self.hidden[::-1], (("logits", values),), self.dtype)
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh variables; draws nothing from the data."""
         encoder_key, decoder_key = jax.random.split(key)
         encoder = self.encoder.init(encoder_key, jnp.zeros((1, math.prod(self.shape))))
@@ -72,22 +72,20 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: minus the ELBO, averaged over the batch."""
-        return (Objective("elbo", self._loss, trains=("encoder", "decoder"), separable=True),)
+        return (Objective("elbo", self._loss, trains=("encoder", "decoder"), examples="separable"),)
 
-    def _loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+    def _loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         log_likelihood, kl = self.elbo_terms(variables, batch["image"], key)
         nats = -(log_likelihood - kl).mean()
         return nats, Aux({"nats": nats, "bits_per_dim": bits_per_dim(nats, self.shape), "kl": kl.mean()})
 
-    def posterior(
-        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]
-    ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
+    def posterior(self, variables: Variables, image: Images) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
         """Mean and log-variance of q(z|x)."""
         x = to_float(image, self.levels).reshape(len(image), -1)
         outputs: Any = self.encoder.apply({"params": variables["params"]["encoder"]}, x)
         return outputs
 
-    def decode(self, variables: Variables, z: Float[Array, "b d"]) -> Float[Array, "b h w c levels"]:
+    def logits(self, variables: Variables, z: Float[Array, "b d"]) -> Float[Array, "b h w c levels"]:
         """Logits of each value of every sub-pixel under p(x|z)."""
         outputs: Any = self.decoder.apply({"params": variables["params"]["decoder"]}, z)
         logits = outputs[0].reshape(len(z), *self.shape, -1)
@@ -95,14 +93,12 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
             logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
         return logits
 
-    def log_likelihood(
-        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], z: Float[Array, "b d"]
-    ) -> Float[Array, " b"]:
+    def log_likelihood(self, variables: Variables, image: Images, z: Float[Array, "b d"]) -> Float[Array, " b"]:
         """log p(x|z) in nats."""
-        return categorical_log_prob(self.decode(variables, z), jnp.asarray(image)).sum(axis=(1, 2, 3))
+        return categorical_log_prob(self.logits(variables, z), jnp.asarray(image)).sum(axis=(1, 2, 3))
 
     def elbo_terms(
-        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], key: Key[Array, ""]
+        self, variables: Variables, image: Images, key: PRNGKey
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """log p(x|z) at one z ~ q(z|x), and KL(q(z|x) ‖ p(z)) in closed form, nats: the ELBO is their difference."""
         mean, log_var = self.posterior(variables, image)
@@ -111,20 +107,14 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         z = mean + jnp.exp(0.5 * log_var) * noise
         return self.log_likelihood(variables, image, z), gaussian_kl(mean, log_var)
 
-    def log_prob(
-        self,
-        variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        key: Key[Array, ""],
-        condition: Any = None,
-    ) -> Float[Array, " b"]:
+    def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """The ELBO of each image (nats) with one z per image: an unbiased estimate of a lower bound of log p(x)."""
-        _unconditional(condition)
+        self.check_condition(condition, len(image))
         log_likelihood, kl = self.elbo_terms(variables, image, key)
         return log_likelihood - kl
 
     def iwae_bound(
-        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], key: Key[Array, ""], k: int
+        self, variables: Variables, image: Images, key: PRNGKey, k: int, condition: Any = None
     ) -> Float[Array, " b"]:
         """L_k of each image (nats): the log-mean of k importance weights, 50 of them in memory at a time.
 
@@ -132,7 +122,7 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         """
         mean, log_var = self.posterior(variables, image)
 
-        def log_weight(one: Key[Array, ""]) -> Array:
+        def log_weight(one: PRNGKey) -> Array:
             z = mean + jnp.exp(0.5 * log_var) * jax.random.normal(one, mean.shape)
             prior = gaussian_log_prob(z, jnp.zeros_like(z), jnp.zeros_like(z))
             return self.log_likelihood(variables, image, z) + prior - gaussian_log_prob(z, mean, log_var)
@@ -140,25 +130,28 @@ class VAE(Density, Sampler, Encoder, Reconstructor):
         weights = jax.lax.map(log_weight, jax.random.split(key, k), batch_size=min(k, SAMPLES_AT_ONCE))
         return jax.nn.logsumexp(weights, axis=0) - math.log(k)
 
-    def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None
-    ) -> UInt8[Array, "num h w c"]:
-        """Draw z ~ N(0, I), then every sub-pixel from p(x|z)."""
-        _unconditional(condition)
-        latent_key, pixel_key = jax.random.split(key)
-        logits = self.decode(variables, jax.random.normal(latent_key, (num, self.latent)))
-        return jax.random.categorical(pixel_key, logits).astype(jnp.uint8)
+    def prior(self, key: PRNGKey, num: int) -> Float[Array, "num d"]:
+        """z ~ N(0, I)."""
+        return jax.random.normal(key, (num, self.latent))
 
-    def encode(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> Float[Array, "b d"]:
-        """The posterior mean."""
-        return self.posterior(variables, image)[0]
-
-    def reconstruct(self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"]) -> UInt8[Array, "b h w c"]:
-        """The mean of p(x|z) at the posterior mean, rounded to the nearest level."""
-        pmf = jax.nn.softmax(self.decode(variables, self.encode(variables, image)))
+    def decode(self, variables: Variables, z: Float[Array, "b d"], condition: Any = None) -> UInt8[Array, "b h w c"]:
+        """The mean of p(x|z), rounded to the nearest level."""
+        self.check_condition(condition, len(z))
+        pmf = jax.nn.softmax(self.logits(variables, z))
         return from_float(pmf @ jnp.linspace(0.0, 1.0, self.levels), self.levels)
 
+    def sample(self, variables: Variables, key: PRNGKey, num: int, condition: Any = None) -> UInt8[Array, "num h w c"]:
+        """Draw z ~ N(0, I), then every sub-pixel from p(x|z)."""
+        self.check_condition(condition, num)
+        latent_key, pixel_key = jax.random.split(key)
+        logits = self.logits(variables, self.prior(latent_key, num))
+        return jax.random.categorical(pixel_key, logits).astype(jnp.uint8)
 
-def _unconditional(condition: Any) -> None:
-    if condition is not None:
-        raise UsageError("VAE is unconditional: it takes no condition.")
+    def encode(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b d"]:
+        """The posterior mean."""
+        self.check_condition(condition, len(image))
+        return self.posterior(variables, image)[0]
+
+    def reconstruct(self, variables: Variables, image: Images, condition: Any = None) -> UInt8[Array, "b h w c"]:
+        """The image of the posterior mean."""
+        return self.decode(variables, self.encode(variables, image, condition), condition)

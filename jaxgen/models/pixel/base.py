@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgen.core import conditions
 from jaxgen.core.capabilities import Completer, Incremental, Sampler, Walk
@@ -23,7 +23,7 @@ from jaxgen.core.checks import check_temperature
 from jaxgen.core.dtypes import accumulator
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim, to_float
-from jaxgen.core.model import Aux, Batch, Objective, Variables
+from jaxgen.core.model import Aux, Batch, Images, Mask, Objective, PRNGKey, Variables
 from jaxgen.core.orders import check_order, from_raster, is_prefix, order_rank, to_raster
 from jaxgen.maths.distributions import Head
 from jaxgen.models.pixel.walker import Draw, Walker, draw_image
@@ -39,7 +39,6 @@ class PixelModel(Incremental, Sampler, Completer):
     computes the rest again in the backward pass: less memory, more arithmetic, the same gradient.
     """
 
-    condition: conditions.Kind | None = None
     order: str = "right-down"
     dropout: float = 0.0
     dtype: str = "float32"
@@ -85,7 +84,7 @@ class PixelModel(Incremental, Sampler, Completer):
     def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """The context of the net, which works in raster order, in images of this shape."""
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters; of the batch only the channels matter."""
         kind = self.condition
         blank: Any = None if kind is None or isinstance(kind, conditions.Classes) else jnp.zeros((1, *_tail(kind)))
@@ -97,51 +96,18 @@ class PixelModel(Incremental, Sampler, Completer):
     def objectives(self) -> tuple[Objective, ...]:
         """One: the negative log-likelihood, in nats per sub-pixel."""
 
-        def loss(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
-            image, condition = batch["image"], self._wanted_of(batch)
+        def loss(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
+            image, condition = batch["image"], self.trained_on(batch)
             for_net, for_labels = jax.random.split(key)
             condition = conditions.drop(self.condition, condition, for_labels)
             nats = -self.pixel_log_prob(variables, image, condition, for_net).sum(axis=(1, 2)).mean()
             bits = bits_per_dim(nats, self.shape)
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
-        return (Objective("likelihood", loss, _subtrees(self), separable=True, piece=self.piece),)
-
-    def condition_of(self, batch: Batch) -> Any:
-        """Labels for a model of classes, None where there are none and it was trained with some dropped; a "condition"
-        for one of vectors or maps."""
-        if isinstance(self.condition, conditions.Classes) and self.condition.dropout and "label" not in batch:
-            return None
-        return self._wanted_of(batch)
-
-    def _wanted_of(self, batch: Batch) -> Any:
-        """What training wants of a batch beside its images: labels in any case."""
-        if self.condition is None:
-            return None
-        name = "label" if isinstance(self.condition, conditions.Classes) else "condition"
-        if name not in batch:
-            raise UsageError(f'{type(self).__name__} is conditional, but its data have no "{name}"')
-        return batch[name]
-
-    def example_condition(self, num: int) -> Any:
-        """Each class in turn."""
-        if isinstance(self.condition, conditions.Classes):
-            return np.arange(num, dtype=np.int32) % self.condition.count
-        return None
-
-    def check_data(self, batch: Batch) -> None:
-        """Raises `UsageError` where labels are missing or out of range."""
-        self._check(batch, self._wanted_of(batch))
-
-    def check_scored(self, batch: Batch) -> None:
-        """The same, but that labels may be missing where the model was trained with some dropped."""
-        self._check(batch, self.condition_of(batch))
-
-    def _check(self, batch: Batch, condition: Any) -> None:
-        conditions.check(self.condition, condition, len(batch["image"]), type(self).__name__, self.shape)
+        return (Objective("likelihood", loss, _subtrees(self), examples="separable", microbatch=self.piece),)
 
     def _features(self, condition: Any, num: int) -> Array | None:
-        conditions.check(self.condition, condition, num, type(self).__name__, self.shape)
+        self.check_condition(condition, num)
         features = conditions.features(self.condition, condition, num)
         return None if features is None else cast(Array, to_raster(features, self.order))
 
@@ -152,22 +118,16 @@ class PixelModel(Incremental, Sampler, Completer):
         outputs = self.net.apply(variables, to_raster(x, self.order), features, train=train, rngs=rngs)
         return cast(Array, from_raster(cast(Array, outputs), self.order))
 
-    def log_prob(
-        self,
-        variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        key: Key[Array, ""],
-        condition: Any = None,
-    ) -> Float[Array, " b"]:
+    def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """Nats of each image. Draws nothing."""
         return self.pixel_log_prob(variables, image, condition).sum(axis=(1, 2))
 
     def pixel_log_prob(
         self,
         variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
+        image: Images,
         condition: Any = None,
-        key: Key[Array, ""] | None = None,
+        key: PRNGKey | None = None,
     ) -> Float[Array, "b h w"]:
         """Nats of each pixel given those before it. With a key, as in training: dropout draws with it."""
         image = jnp.asarray(image)
@@ -195,7 +155,7 @@ class PixelModel(Incremental, Sampler, Completer):
         return order_rank(self.shape, self.order)
 
     def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
+        self, variables: Variables, key: PRNGKey, num: int, condition: Any = None, temperature: float = 1.0
     ) -> UInt8[Array, "num h w c"]:
         """`num` images, at about the cost of one forward pass each.
 
@@ -210,9 +170,9 @@ class PixelModel(Incremental, Sampler, Completer):
     def complete(
         self,
         variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
+        key: PRNGKey,
+        image: Images,
+        given: Mask,
         condition: Any = None,
         temperature: float = 1.0,
     ) -> UInt8[Array, "b h w c"]:
@@ -233,9 +193,9 @@ class PixelModel(Incremental, Sampler, Completer):
     def complete_by_full_passes(
         self,
         variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
+        key: PRNGKey,
+        image: Images,
+        given: Mask,
         condition: Any = None,
         temperature: float = 1.0,
     ) -> UInt8[Array, "b h w c"]:

@@ -18,14 +18,14 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxgen.core import conditions
 from jaxgen.core.capabilities import Completer, Density, Sampler
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim
 from jaxgen.core.keys import places
-from jaxgen.core.model import Aux, Batch, Objective, Variables
+from jaxgen.core.model import Aux, Batch, Images, Mask, Objective, PRNGKey, Variables
 from jaxgen.core.orders import ORDERS, check_order, from_raster, is_prefix, order_rank, to_raster
 from jaxgen.models.pixel.base import PixelModel
 
@@ -45,6 +45,8 @@ class OrderEnsemble(Density, Sampler, Completer):
     orders: tuple[str, ...] = ORDERS
     shared: bool = False
 
+    by_example: ClassVar = True
+    conditioned_on: ClassVar = ()
     exactly: ClassVar = f"{Completer.exactly}, by the members in whose orders they come first"
     lacks: ClassVar = {
         "Autoregressive": "it mixes orders, and what comes before a pixel is another thing in each",
@@ -93,7 +95,7 @@ class OrderEnsemble(Density, Sampler, Completer):
         """The shared network on images that are turned to raster order already."""
         return dataclasses.replace(self.members[0], shape=_turned(self.shape, self.orders[0]), order="right-down")
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters: of the shared network, or of each order's."""
         if self.shared:
             return {"params": {SHARED: self.members[0].init(key, batch)["params"]}}
@@ -103,18 +105,19 @@ class OrderEnsemble(Density, Sampler, Completer):
     def objectives(self) -> tuple[Objective, ...]:
         """One for each network, in nats per sub-pixel; logged nats are a member's, and of a shared one their mean."""
         if self.shared:
-            return (Objective("likelihood", self._shared_loss, (SHARED,), separable=True, piece=self.model.piece),)
+            shared = Objective("likelihood", self._shared_loss, (SHARED,), examples="separable")
+            return (dataclasses.replace(shared, microbatch=self.model.piece),)
         return tuple(self._own_objective(i) for i in range(len(self.orders)))
 
     def _own_objective(self, member: int) -> Objective:
         (own,) = self.members[member].objectives()
 
-        def loss(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+        def loss(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
             return own.loss(self._part(variables, member), batch, key)
 
         return dataclasses.replace(own, name=self.orders[member], loss=loss, trains=(self.orders[member],))
 
-    def _shared_loss(self, variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+    def _shared_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         for_orders, for_net = jax.random.split(key)
         image = jnp.asarray(batch["image"])
         label = jax.random.permutation(for_orders, len(self.orders))[places(len(image)) % len(self.orders)]
@@ -123,9 +126,7 @@ class OrderEnsemble(Density, Sampler, Completer):
         bits = bits_per_dim(nats, self.shape)
         return nats / math.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
-    def log_probs(
-        self, variables: Variables, image: UInt8[Array | np.ndarray, "b h w c"], key: Key[Array, ""]
-    ) -> Float[Array, "orders b"]:
+    def log_probs(self, variables: Variables, image: Images, key: PRNGKey) -> Float[Array, "orders b"]:
         """Nats of each image under each member."""
         return jnp.stack(
             [
@@ -134,26 +135,20 @@ class OrderEnsemble(Density, Sampler, Completer):
             ]
         )
 
-    def log_prob(
-        self,
-        variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        key: Key[Array, ""],
-        condition: Any = None,
-    ) -> Float[Array, " b"]:
+    def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """Nats of each image under the mixture. Draws nothing; as much work as its members together."""
-        conditions.check(None, condition, len(image), type(self).__name__, self.shape)
+        self.check_condition(condition, len(image))
         return jax.nn.logsumexp(self.log_probs(variables, image, key), axis=0) - math.log(len(self.orders))
 
     def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
+        self, variables: Variables, key: PRNGKey, num: int, condition: Any = None, temperature: float = 1.0
     ) -> UInt8[Array, "num h w c"]:
         """`num` images, each in an order of its own, drawn uniformly. `temperature` divides the log-probabilities of
         each draw of a pixel.
 
         With a network for each order, all of them draw `num` images, and one in K is kept; a shared one draws no more.
         """
-        conditions.check(None, condition, num, type(self).__name__, self.shape)
+        self.check_condition(condition, num)
         for_orders, for_pixels = jax.random.split(key)
         label = jax.random.randint(for_orders, (num,), 0, len(self.orders))
         if self.shared:
@@ -168,9 +163,9 @@ class OrderEnsemble(Density, Sampler, Completer):
     def complete(
         self,
         variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
+        key: PRNGKey,
+        image: Images,
+        given: Mask,
         condition: Any = None,
         temperature: float = 1.0,
     ) -> UInt8[Array, "b h w c"]:
@@ -182,7 +177,7 @@ class OrderEnsemble(Density, Sampler, Completer):
         values are known; inside a compiled program that takes it as an argument, all do. A `temperature` is that of
         the pixels that are drawn, not of the choice of a member.
         """
-        conditions.check(None, condition, len(image), type(self).__name__, self.shape)
+        self.check_condition(condition, len(image))
         image, members = jnp.asarray(image), self._candidates(given)
         given, (for_orders, for_pixels) = jnp.asarray(given), jax.random.split(key)
         keys = jax.random.split(for_pixels, len(self.orders))

@@ -20,13 +20,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgen.core import conditions
 from jaxgen.core.capabilities import Completer, Incremental, Sampler, Walk
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
-from jaxgen.core.model import Aux, Batch, Objective, Variables
+from jaxgen.core.model import Aux, Batch, Images, Mask, Objective, PRNGKey, Variables
 from jaxgen.core.orders import order_rank
 from jaxgen.models.pixel.base import PixelModel
 from jaxgen.nn.upsample import Upsample
@@ -45,6 +45,7 @@ class MultiScale(Incremental, Sampler, Completer):
     scale: int = 2
     up: int = 32
 
+    conditioned_on: ClassVar = ()
     lacks: ClassVar = {
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
@@ -100,7 +101,7 @@ class MultiScale(Incremental, Sampler, Completer):
         """The same, from whole images [b,h,w,c]."""
         return self._map(variables, to_float(self._small_image(image), self.levels))
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters; each model may look at its own part of the batch's images, if there are any."""
         for_small, for_up, for_large = jax.random.split(key, 3)
         own = {"image": self._small_image(batch["image"])} if "image" in batch else {}
@@ -121,16 +122,16 @@ class MultiScale(Incremental, Sampler, Completer):
         (own,) = self.coarse.objectives()
         rest = (math.prod(self.shape[:2]) - int(self._is_small.sum())) * self.shape[2]
 
-        def small(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+        def small(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
             return own.loss(_part(variables, "small"), {"image": self._small_image(batch["image"])}, key)
 
-        def large(variables: Variables, batch: Batch, key: Key[Array, ""]) -> tuple[Array, Aux]:
+        def large(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
             nats = -self._large_log_prob(variables, batch["image"], key).mean()
             return nats / rest, Aux({"nats": nats, "bits_per_dim": nats / (rest * math.log(2.0))})
 
         return (
             dataclasses.replace(own, name="small", loss=small, trains=("small",)),
-            Objective("large", large, ("upsample", "large"), separable=True, piece=self.large.piece),
+            Objective("large", large, ("upsample", "large"), examples="separable", microbatch=self.large.piece),
         )
 
     def _large_log_prob(self, variables: Variables, image: Any, key: Any = None) -> Array:
@@ -139,15 +140,9 @@ class MultiScale(Incremental, Sampler, Completer):
         found = self.fine.pixel_log_prob(_part(variables, "large"), image, features, key)
         return jnp.where(self._is_small, 0.0, found).sum(axis=(1, 2))
 
-    def log_prob(
-        self,
-        variables: Variables,
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        key: Key[Array, ""],
-        condition: Any = None,
-    ) -> Float[Array, " b"]:
+    def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """Nats of each image, over both scales. Draws nothing."""
-        conditions.check(None, condition, len(image), type(self).__name__, self.shape)
+        self.check_condition(condition, len(image))
         small = self.coarse.log_prob(_part(variables, "small"), self._small_image(image), key)
         return small + self._large_log_prob(variables, image)
 
@@ -155,7 +150,7 @@ class MultiScale(Incremental, Sampler, Completer):
         self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
     ) -> Float[Array, "b h w c levels"]:
         """Log-probabilities of every value of each sub-pixel, in S from the small model; x is the image, 0 to 1."""
-        conditions.check(None, condition, len(x), type(self).__name__, self.shape)
+        self.check_condition(condition, len(x))
         small = self._small_image(x)
         found = self.fine.logits(_part(variables, "large"), x, self._map(variables, small))
         return found.at[:, :: self.scale, :: self.scale].set(self.coarse.logits(_part(variables, "small"), small))
@@ -183,7 +178,7 @@ class MultiScale(Incremental, Sampler, Completer):
         return walk(self.coarse, "small", stride=self.scale), walk(self.fine, "large", condition=self._map_of)
 
     def sample(
-        self, variables: Variables, key: Key[Array, ""], num: int, condition: Any = None, temperature: float = 1.0
+        self, variables: Variables, key: PRNGKey, num: int, condition: Any = None, temperature: float = 1.0
     ) -> UInt8[Array, "num h w c"]:
         """`num` images, the small one first. `temperature` divides the log-probabilities of each draw."""
         blank, given = jnp.zeros((num, *self.shape), jnp.uint8), jnp.zeros(self.shape[:2], bool)
@@ -192,9 +187,9 @@ class MultiScale(Incremental, Sampler, Completer):
     def complete(
         self,
         variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
+        key: PRNGKey,
+        image: Images,
+        given: Mask,
         condition: Any = None,
         temperature: float = 1.0,
     ) -> UInt8[Array, "b h w c"]:
@@ -209,9 +204,9 @@ class MultiScale(Incremental, Sampler, Completer):
     def complete_by_full_passes(
         self,
         variables: Variables,
-        key: Key[Array, ""],
-        image: UInt8[Array | np.ndarray, "b h w c"],
-        given: Bool[Array | np.ndarray, "h w"],
+        key: PRNGKey,
+        image: Images,
+        given: Mask,
         condition: Any = None,
         temperature: float = 1.0,
     ) -> UInt8[Array, "b h w c"]:
@@ -229,7 +224,7 @@ class MultiScale(Incremental, Sampler, Completer):
         condition: Any,
         temperature: float,
     ) -> Array:
-        conditions.check(None, condition, len(image), type(self).__name__, self.shape)
+        self.check_condition(condition, len(image))
         (draw_small, draw_large), (for_small, for_large) = routes, jax.random.split(key)
         image, given, every = jnp.asarray(image), jnp.asarray(given), slice(None, None, self.scale)
         parts = self._small_image(image), given[every, every]

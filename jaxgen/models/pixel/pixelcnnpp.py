@@ -12,12 +12,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool
 
 from jaxgen.core.conditions import Classes, Vector
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
-from jaxgen.core.model import Batch, Variables
+from jaxgen.core.model import Batch, PRNGKey, Variables
 from jaxgen.core.orders import to_raster
 from jaxgen.maths.distributions import LogisticMixture
 from jaxgen.models.pixel.base import PixelModel, raster_context
@@ -57,7 +57,7 @@ class PixelCNNPlusPlus(PixelModel):
             self.layers, self.features, self.resolutions, self.likelihood.shape, self.dropout, self.dtype, self.remat
         )
 
-    def init(self, key: Key[Array, ""], batch: Batch) -> Variables:
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters under which every map's outputs are standardised on this batch (`nn.weight_norm`).
 
         A batch without images stands for noise.

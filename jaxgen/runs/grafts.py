@@ -1,0 +1,54 @@
+"""Parts of other runs in a fresh model: read once, when a run begins, and written down in its record.
+
+A run's own checkpoints hold them from the first save on, so that the other run's folder is not needed again.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from jaxgen.core.errors import UsageError
+from jaxgen.core.model import Model
+from jaxgen.engine.checkpoint.digest import digests
+from jaxgen.engine.recipe import Recipe
+from jaxgen.engine.state import part_of
+from jaxgen.runs import recipes
+from jaxgen.runs.folder import read_run
+from jaxgen.runs.load import load
+
+
+def read(recipe: Recipe) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The parts that a recipe's grafts take, by where they are put, and what the run's record says of them.
+
+    Raises `UsageError` where a run, a checkpoint or a part is not there.
+    """
+    parts: dict[str, Any] = {}
+    records = []
+    for graft in recipe.grafts:
+        if graft.put in parts:
+            raise UsageError(f"two grafts are put at '{graft.put}': leave one away.")
+        run = load(graft.run, graft.step)
+        part = part_of(run.variables, graft.take, str(graft.run))
+        parts[graft.put] = part
+        about = {"run": str(graft.run), "take": graft.take, "put": graft.put, "step": run.step}
+        records.append({**about, "digest": f"{_digest_of(digests(part)):08x}"})
+    return parts, records
+
+
+def _digest_of(leaves: dict[str, int]) -> int:
+    """One number of the digests of a part's leaves."""
+    return zlib.crc32(repr(sorted(leaves.items())).encode())
+
+
+def model_of(folder: str | Path) -> Model:
+    """The model of a run, by its record alone: no checkpoint is read and no backend started.
+
+    What a recipe needs to build on another run's model; it executes that run's recipe.
+
+    Raises `UsageError` where the folder is no run.
+    """
+    record = read_run(folder)
+    model: Model = recipes.build(record.file, record.settings).model
+    return model
