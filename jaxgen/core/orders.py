@@ -35,7 +35,11 @@ def _flip(x: Any, slow: bool, fast: bool) -> Any:
 
 
 def to_raster(x: Array | np.ndarray, order: str) -> Any:
-    """Maps [b,h,w,…] turned so that raster order reads them in `order`; [b,w,h,…] where it runs along columns."""
+    """Maps [b,h,w,…] turned so that raster order reads them in `order`; [b,w,h,…] where it runs along columns.
+
+    >>> to_raster(np.array([[[1, 2], [3, 4]]]), "down-left").tolist()
+    [[[2, 4], [1, 3]]]
+    """
     transposed, slow, fast = _moves(order)
     return _flip(x.swapaxes(1, 2) if transposed else x, slow, fast)
 
@@ -48,7 +52,11 @@ def from_raster(x: Array | np.ndarray, order: str) -> Any:
 
 
 def order_rank(shape: tuple[int, ...], order: str) -> Int[np.ndarray, "h w"]:
-    """The place of each pixel in an order, 0 for the first; `shape` begins with (h, w)."""
+    """The place of each pixel in an order, 0 for the first; `shape` begins with (h, w).
+
+    >>> order_rank((2, 3), "left-up").tolist()
+    [[5, 4, 3], [2, 1, 0]]
+    """
     h, w = shape[:2]
     turned = to_raster(np.arange(h * w).reshape(1, h, w), order)
     rank = np.empty(h * w, int)
@@ -57,7 +65,12 @@ def order_rank(shape: tuple[int, ...], order: str) -> Int[np.ndarray, "h w"]:
 
 
 def is_prefix(given: Bool[np.ndarray, "h w"], order: str) -> bool:
-    """Whether the given pixels are the first ones of an order."""
+    """Whether the given pixels are the first ones of an order.
+
+    >>> upper = np.array([[True, True], [False, False]])
+    >>> is_prefix(upper, "right-down"), is_prefix(upper, "right-up")
+    (True, False)
+    """
     given = np.asarray(given, bool)
     rank = order_rank(given.shape, order)
     return bool((rank[given] < given.sum()).all())

@@ -70,6 +70,11 @@ def requantised(source: Source, levels: int) -> Source:
     """Fewer levels, by equal bins (`images.requantise`), applied to the arrays on loading.
 
     Raises `UsageError` for fewer than 2 or more than the data's levels, and after a transform that draws.
+
+    >>> from jaxgen.data import digits
+    >>> data = requantised(digits(), 4).load()
+    >>> data.levels, int(data.train.image.max())
+    (4, 3)
     """
 
     def change(data: Dataset) -> Dataset:

@@ -67,7 +67,12 @@ ADVERSARIAL: Mapping[str, AdversarialLoss] = MappingProxyType(
 
 
 def adversarial(name: str) -> AdversarialLoss:
-    """The pair of that name. Raises `UsageError` with the known names otherwise."""
+    """The pair of that name. Raises `UsageError` with the known names otherwise.
+
+    >>> pair, real, fake = adversarial("least-squares"), jax.numpy.array([1.0, 0.0]), jax.numpy.array([0.0, 2.0])
+    >>> pair.critic(real, fake).tolist(), pair.generator(fake).tolist()
+    ([0.0, 5.0], [1.0, 1.0])
+    """
     if name not in ADVERSARIAL:
         raise UsageError(f"loss: wanted one of {', '.join(ADVERSARIAL)}, got {name!r}.")
     return ADVERSARIAL[name]

@@ -19,7 +19,12 @@ WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 def psnr(
     image: UInt8[Array | np.ndarray, "b h w c"], target: UInt8[Array | np.ndarray, "b h w c"], levels: int
 ) -> Float[Array, " b"]:
-    """Peak signal-to-noise ratio in dB, 10 log10((levels − 1)² / mean squared error); infinite for equal images."""
+    """Peak signal-to-noise ratio in dB, 10 log10((levels − 1)² / mean squared error); infinite for equal images.
+
+    >>> black = np.zeros((1, 8, 8, 1), np.uint8)
+    >>> round(float(psnr(black + np.uint8(1), black, 256)[0]), 2), float(psnr(black, black, 256)[0])
+    (48.13, inf)
+    """
     error = jnp.asarray(image, jnp.float32) - jnp.asarray(target, jnp.float32)
     return 20.0 * jnp.log10(float(levels - 1)) - 10.0 * jnp.log10((error**2).mean(axis=(1, 2, 3)))
 
@@ -31,6 +36,10 @@ def ssim(
 
     Gaussian windows of 11×11 pixels with σ = 1.5 that lie wholly inside the image; no down-sampling beforehand;
     channels apart. Raises `UsageError` for an image smaller than a window.
+
+    >>> black, white = (np.full((1, 16, 16, 1), value, np.uint8) for value in (0, 255))
+    >>> round(float(ssim(white, black, 256)[0]), 4)
+    0.0001
     """
     h, w = image.shape[1:3]
     if min(h, w) < WINDOW:
