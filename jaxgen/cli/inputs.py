@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +13,11 @@ import numpy as np
 import tyro
 from jaxtyping import Bool
 
-from jaxgen.core.conditions import Classes, Map, Vector
+from jaxgen.core.conditions import Classes, Map, Vector, array_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import requantise
 from jaxgen.data.arrays import read_npz
-from jaxgen.data.dataset import checked_conditions, split_arrays, take
+from jaxgen.data.dataset import checked_conditions, split_arrays, take, whole_images
 from jaxgen.data.picture_folder import SUFFIXES, picture_files, read_picture
 from jaxgen.engine.evaluate import example_condition
 from jaxgen.explore.inputs import checked_condition
@@ -91,7 +92,7 @@ def named_images(run: Any, name: str, num: int | None = None, label: int | None 
         found = saved(run, name, num, label) or _of_data(run, name, num, with_labels=label is None)
     if label is not None:
         return dataclasses.replace(found, condition=labels(run.model, label, len(found.image)))
-    kind = getattr(run.model, "condition", None)
+    kind = run.model.condition
     if found.condition is None and isinstance(kind, Classes) and not kind.dropout:
         raise UsageError(
             f"{name} has no labels, and {type(run.model).__name__} is conditional on them: give one with --label."
@@ -106,13 +107,13 @@ def saved(run: Any, name: str, num: int | None = None, label: int | None = None)
     Conditions are the file's `label` or `condition`, or `label` for all. Raises `UsageError` for what does not fit.
     """
     path = Path(name)
-    if name in SPLITS or path.suffix != ".npz" or not path.is_file():
+    if name in SPLITS or path.suffix.lower() != ".npz" or not path.is_file():
         return None
     arrays = read_npz(path)
     if "image" not in arrays:
         return None
-    image = arrays["image"]
-    if image.dtype != np.uint8 or image.ndim != 4 or not len(image):
+    image = whole_images(arrays["image"], f"{name}: its images")
+    if image.ndim != 4 or not len(image):
         raise UsageError(f"{name}: wanted images uint8[n, height, width, channels], got {image.dtype}{[*image.shape]}.")
     run.check(image.shape[1:], max(int(image.max()) + 1, run.model.levels), name)
     index = _spaced(len(image), num)
@@ -121,8 +122,7 @@ def saved(run: Any, name: str, num: int | None = None, label: int | None = None)
         return Found(image[index], names, labels(run.model, label, len(index)))
     if "condition" in arrays:
         arrays["condition"] = checked_conditions(arrays["condition"], f"{name}, array 'condition'")
-    numbers = isinstance(getattr(run.model, "condition", None), Vector | Map)
-    condition = run.model.condition_of(arrays) if ("condition" if numbers else "label") in arrays else None
+    condition = run.model.condition_of(arrays) if _has_condition(run.model, arrays) else None
     if condition is None:
         return Found(image[index], names, None)
     try:
@@ -149,7 +149,7 @@ def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> 
     """
     if label is not None:
         return labels(run.model, label, num)
-    kind = getattr(run.model, "condition", None)
+    kind = run.model.condition
     if not file:
         return example_condition(run.model, run.dataset, num) if isinstance(kind, Vector | Map) else None
     if kind is not None and not isinstance(kind, Vector | Map):
@@ -198,11 +198,15 @@ def _of_data(run: Any, name: str, num: int | None, with_labels: bool) -> Found:
         import jax
 
         batch = jax.jit(functools.partial(_seen, dataset.transform))(batch, jax.random.key(0))
-    unlabelled = isinstance(getattr(run.model, "condition", None), Classes) and "label" not in batch
-    condition = run.model.condition_of(batch) if with_labels and len(batch) > 1 and not unlabelled else None
+    condition = run.model.condition_of(batch) if with_labels and _has_condition(run.model, batch) else None
     if condition is not None:
         condition = np.asarray(checked_condition(run.model, condition, len(index)))
     return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition)
+
+
+def _has_condition(model: Any, arrays: Mapping[str, Any]) -> bool:
+    """Whether images bring what the model is conditioned on, among whatever else they bring."""
+    return model.condition is not None and array_of(model.condition) in arrays
 
 
 def _seen(transform: Any, batch: Any, key: Any) -> Any:

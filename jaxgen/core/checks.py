@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from typing import Any
 
 from jaxgen.core.errors import UsageError
 
@@ -14,6 +16,20 @@ def check_count(num: int) -> None:
     """Raises `UsageError` unless there is an image to work on."""
     if num < 1:
         raise UsageError(f"wanted at least 1 image, got {num}.")
+
+
+SEEDS = 2**32
+"""How many seeds there are: a key is made of 32 bits, of which larger numbers would lose the rest without a word."""
+
+
+def check_seed(seed: Any) -> None:
+    """Raises `UsageError` unless a key can be made of all of the seed."""
+    try:
+        fits = not isinstance(seed, bool) and 0 <= operator.index(seed) < SEEDS
+    except TypeError:
+        fits = False
+    if not fits:
+        raise UsageError(f"seed must be a whole number from 0 to {SEEDS - 1}, got {seed!r}: give one of these.")
 
 
 def check_temperature(temperature: float) -> None:

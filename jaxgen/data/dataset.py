@@ -157,7 +157,12 @@ def finish(
     where = {**dict.fromkeys(splits, name), **(where or {})}
     if levels is not None and not 2 <= levels <= 256:
         raise UsageError(f"{where['train']}: levels must be 2 to 256, got {levels}")
-    splits = {key: _whole(key, split, where[key]) for key, split in splits.items()}
+    splits = {
+        key: split.replaced(image=whole_images(split.image, f"{where[key]}: {key} images"))
+        if "image" in split
+        else split
+        for key, split in splits.items()
+    }
     for key, split in splits.items():
         _check_arrays(key, split, where[key])
     train = splits["train"]
@@ -203,6 +208,24 @@ def digest(dataset: Dataset, most: int = 1000) -> str:
     return f"{found:08x}"
 
 
+def whole_images(image: Any, what: str) -> np.ndarray:
+    """Images as uint8, which bool and other integers become where that loses nothing. `what` names them in errors."""
+    if image.dtype == np.uint8:
+        return np.asanyarray(image)  # a memory map stays one
+    if image.dtype.kind not in "biu":
+        raise UsageError(
+            f"{what} must be uint8, found {image.dtype}. Save whole numbers: of values 0 … 1, say, "
+            "np.round(255 * images).astype(np.uint8)."
+        )
+    low, high = (int(image.min()), int(image.max())) if image.size else (0, 0)
+    if low < 0 or high > 255:
+        raise UsageError(
+            f"{what} must be uint8, found {image.dtype} with values {low} to {high}. Bring them into 0 … 255: those of "
+            "16 bits by images // 256, say."
+        )
+    return np.asarray(image, np.uint8)
+
+
 def labels(array: Any, what: str) -> np.ndarray:
     """Class labels as int32[n]. `what` names them in the message."""
     array = np.asarray(array)
@@ -231,25 +254,6 @@ def checked_conditions(array: Any, what: str) -> np.ndarray:
 def _below(image: np.ndarray, levels: int) -> bool:
     """Whether all values are below `levels`; reads no further than the first block that shows otherwise."""
     return all(image[i : i + 1024].max() < levels for i in range(0, len(image), 1024))
-
-
-def _whole(key: str, split: Split, where: Any) -> Split:
-    """The split with images as uint8, which bool and other integers become where that loses nothing."""
-    image = split.arrays.get("image")
-    if image is None or image.dtype == np.uint8:
-        return split
-    if image.dtype.kind not in "biu":
-        raise UsageError(
-            f"{where}: {key} images must be uint8, found {image.dtype}. Save whole numbers: of values 0 … 1, say, "
-            "np.round(255 * images).astype(np.uint8)."
-        )
-    low, high = (int(image.min()), int(image.max())) if image.size else (0, 0)
-    if low < 0 or high > 255:
-        raise UsageError(
-            f"{where}: {key} images must be uint8, found {image.dtype} with values {low} to {high}. Bring them into "
-            "0 … 255: those of 16 bits by images // 256, say."
-        )
-    return split.replaced(image=image.astype(np.uint8))
 
 
 def _check_arrays(key: str, split: Split, where: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.core.capabilities import Autoregressive, require
-from jaxgen.core.checks import check_temperature
+from jaxgen.core.capabilities import Autoregressive, models_with
+from jaxgen.core.checks import check_count, check_temperature
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
 from jaxgen.explore.inputs import checked_mask
@@ -37,8 +37,9 @@ def in_chunks(
     rounded up to a `multiple`, the devices that share them. `progress` is told how many rows are done. Raises
     `UsageError` for fewer than one row, or a chunk of none.
     """
-    if num < 1 or chunk < 1:
-        raise UsageError(f"wanted at least 1 image and chunks of at least 1, got {num} and {chunk}.")
+    check_count(num)
+    if chunk < 1:
+        raise UsageError(f"wanted chunks of at least 1 image, got {chunk}.")
     chunk, found = -(-min(chunk, num) // multiple) * multiple, []
     for start in range(0, num, chunk):
         index = np.minimum(np.arange(start, start + chunk), num - 1)  # the last chunk is filled up with its last row
@@ -94,9 +95,13 @@ def _options(model: Any, draw: Callable[..., Any], temperature: float) -> dict[s
     if temperature == 1:
         return {}
     if "temperature" not in inspect.signature(draw).parameters:
-        require(model, Autoregressive, "draw at a temperature")
+        said = f"{type(model).__name__} cannot draw at a temperature: its `{draw.__name__}` takes none"
+        if isinstance(model, Autoregressive):
+            raise UsageError(f"{said}. Leave temperature at 1, got {temperature:g}.")
+        others = ", ".join(models_with(Autoregressive))  # type: ignore[type-abstract]
         raise UsageError(
-            f"{type(model).__name__} cannot draw at a temperature: its `{draw.__name__}` takes none. Leave it at 1."
+            f"{said}, for it does not draw value by value from probabilities that could be sharpened. Leave temperature "
+            f"at 1, got {temperature:g}. Models that can: {others}."
         )
     check_temperature(temperature)
     return {"temperature": float(temperature)}

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxgen.core.capabilities import Scored, require
+from jaxgen.core.checks import check_seed
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import ImageModel, Variables, batch_like
+from jaxgen.data.dataset import digest
 from jaxgen.data.source import source
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.engine.deciding import deciding
@@ -35,19 +38,42 @@ class Run(Trained):
     recipe: Any
     step: int
 
+    def __reduce__(self) -> Any:
+        raise UsageError(
+            f"a run cannot be pickled: it holds compiled programs and devices of this process. Pickle its folder's path, "
+            f"and open it there again: jaxgen.load({str(self.folder)!r}, {self.step})."
+        )
+
     @functools.cached_property
     def dataset(self) -> Any:
         """The data that the run was trained on, loaded on first use.
 
-        Raises `UsageError` where they are not there, with the folder in which the run was started, if it is another.
+        Warns where they are others than then, by their counts or their checksum. Raises `UsageError` where they are not
+        there, with the folder in which the run was started, if it is another.
         """
         try:
-            return self.recipe.data.load()
+            found = self.recipe.data.load()
         except UsageError as error:
             started = self.record.about.get("folder", str(Path.cwd()))
             if started == str(Path.cwd()):
                 raise
             raise UsageError(f"{str(error).rstrip('.')}; the run was started in {started}.") from error
+        self._compare(found)
+        return found
+
+    def _compare(self, dataset: Any) -> None:
+        """Warns where the data are others than those that the run was started on."""
+        now: dict[str, Any] = {"count of examples": {name: len(split) for name, split in dataset.splits().items()}}
+        now |= {"checksum": digest(dataset)}
+        then = {"count of examples": self.record.about.get("examples"), "checksum": self.record.about.get("digest")}
+        for what, was in then.items():
+            if was is not None and was != now[what]:
+                warnings.warn(
+                    f"{self.folder} was started on other data: their {what} was {was}, and is {now[what]}; figures of "
+                    "these are not the run's own: bring those back, or name these with --data.",
+                    stacklevel=3,
+                )
+                return
 
     def other_data(self, spec: str) -> Any:
         """Another data set by what a user types, seen as the run's recipe sees its own where `data` is its knob."""
@@ -74,6 +100,7 @@ class Run(Trained):
         A bound is the mean of so many `draws`, or with `iw_samples` K the bound L_K of a model that has it.
         `jaxgen.engine.evaluate.mixture` makes of several runs' scores those of their mixture.
         """
+        check_seed(seed)
         dataset = self.scored_data(split, dataset)
         options = {"transform": dataset.transform, "mesh": self.mesh, "batch": batch, "key": jax.random.key(seed)}
         options |= {"draws": draws, "iw_samples": iw_samples}

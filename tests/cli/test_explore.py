@@ -1,6 +1,9 @@
 """Sampling, completing and exploring a run from the command line: files against numbers, bad input in one sentence."""
 
+import dataclasses
 import io
+import re
+import warnings
 from pathlib import Path
 
 import jax
@@ -14,6 +17,8 @@ import jaxgen
 from jaxgen.cli import progress
 from jaxgen.cli.inputs import mask, named_images
 from jaxgen.core.images import bits_per_dim
+from jaxgen.data.arrays import digits
+from jaxgen.data.dataset import digest
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.explore.likelihood import drawing_rank
 from jaxgen.pictures.animation import write_gif
@@ -36,7 +41,7 @@ def runs(tmp_path_factory):
     """Run folders of a pixel model, a class-conditional one and a GAN, with random weights: nothing is trained."""
     home = tmp_path_factory.mktemp("explored")
     face_recipes.write(home)
-    model = "PixelCNN\nfrom jaxgen.conditions import Classes"
+    model = "PixelCNN\nfrom jaxgen.core.conditions import Classes"
     text = face_recipes.HEAD.format(title="Classes", model=model, made=CLASSES)
     (home / "experiments" / "classes.py").write_text(text)
     for name in ("tiny", "classes", "gan"):
@@ -202,6 +207,36 @@ def test_the_images_that_a_run_drew_are_all_looked_at(runs, capsys):
         assert answered(capsys, command, tiny, "--images", "one.npz", "-o", "o.png")["num"] == 1
 
 
+def test_images_of_any_kind_of_whole_numbers_are_looked_at_by_any_letter_case(runs, capsys):
+    image = np.random.default_rng(0).integers(0, 17, (3, 8, 8, 1))
+    nats = np.sort(-jaxgen.load(runs / "tiny").log_prob(image))
+    for kind in (np.int64, np.uint16):
+        np.savez("a.npz", image=image.astype(kind), captions=np.array(["a", "b", "c"]))
+        Path("a.npz").rename("A.NPZ")
+        found = answered(capsys, "rank", runs / "tiny", "A.NPZ", "-o", "r.png")["images"]
+        np.testing.assert_allclose([row["nats"] for row in found], nats, rtol=1e-5)
+
+
+def test_data_that_were_replaced_are_told(runs, capsys, monkeypatch):
+    """By another count or other values than those in the run's record; the same data, and no record, say nothing."""
+    data = digits().load()
+    counts, checksum = {"train": 1294, "valid": 143, "test": 360}, digest(data)
+    opened = jaxgen.load(runs / "tiny")
+    for about, message in (
+        ({}, None),
+        ({"examples": counts, "digest": checksum}, None),
+        ({"examples": counts | {"test": 3}, "digest": checksum}, "count of examples was .*3}, and is .*360}"),
+        ({"examples": counts, "digest": "0"}, f"checksum was 0, and is {checksum}; figures of these are not the run's"),
+    ):
+        record = dataclasses.replace(opened.record, about=about)
+        again = dataclasses.replace(opened, record=record)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert len(again.dataset.test) == 360
+        assert len(told) == (message is not None)
+        assert message is None or re.search(message, str(told[0].message))
+
+
 def test_labels_beside_saved_images_are_theirs(runs, capsys):
     opened = jaxgen.load(runs / "classes")
     image, label = opened.dataset.test.image[:4], opened.dataset.test.label[:4]
@@ -303,6 +338,12 @@ def test_heat_rises_and_is_clipped():
         (["field", "gan"], ["DCGAN cannot show its receptive field"]),
         (["field", "tiny", "--images", "valdi"], ["unknown data 'valdi'"]),
         (["field"], ["wants RUN;"]),
+        (["surprise", "tiny", "--images", "deep.png"], ["deep.png: wanted 8 bits per channel", "found picture mode I"]),
+        (["rank", "tiny", "deep.png"], ["deep.png: wanted 8 bits per channel", "scale its values to 0 … 255"]),
+        (["complete", "tiny", "--images", "DEEP.TIF"], ["DEEP.TIF: wanted 8 bits per channel", "picture mode F"]),
+        (["complete", "tiny", "--keep", "deep.png"], ["deep.png: wanted 8 bits per channel"]),
+        (["surprise", "tiny", "--images", "float.npz"], ["float.npz: its images must be uint8, found float64"]),
+        (["surprise", "tiny", "--images", "none.npz"], ["got uint8[0, 8, 8, 1]"]),
     ],
     ids=" ".join,
 )
@@ -315,6 +356,10 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(args, parts, runs, capsy
     np.savez("over.npz", image=np.full((4, 8, 8, 1), 20, np.uint8))
     np.savez("bare.npz", image=np.zeros((4, 8, 8, 1), np.uint8))
     np.savez("short.npz", image=np.zeros((4, 8, 8, 1), np.uint8), label=np.zeros(3, np.int32))
+    Image.fromarray(np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)).save("deep.png")
+    Image.fromarray(np.ones((8, 8), np.float32)).save("DEEP.TIF")
+    np.savez("float.npz", image=np.zeros((4, 8, 8, 1)))
+    np.savez("none.npz", image=np.zeros((0, 8, 8, 1), np.uint8))
     inside = sorted(runs.rglob("*"))
     message = refused(capsys, args[0], *(str(runs / arg) if i == 0 else arg for i, arg in enumerate(args[1:])))
     assert sorted(runs.rglob("*")) == inside

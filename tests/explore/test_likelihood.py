@@ -214,8 +214,8 @@ def test_chunks_have_one_shape_and_give_every_row_once():
     np.testing.assert_array_equal(found, 11 * np.arange(11))
     assert shapes == [{"row": (4,), "image": (4,), "condition": None}] * 3
     assert told == [4, 8, 11]
-    for num, chunk in ((0, 1), (1, 0)):
-        with pytest.raises(UsageError, match=f"at least 1, got {num} and {chunk}"):
+    for num, chunk, message in ((0, 1, "wanted at least 1 image, got 0"), (1, 0, "chunks of at least 1 image, got 0")):
+        with pytest.raises(UsageError, match=message):
             in_chunks(run, {}, num, chunk)
 
 
@@ -259,6 +259,23 @@ LABELS, KEY = np.array([0, 3], np.int32), jax.random.key(0)
 OWN = Linear(shape=(4, 4, 1), levels=3)
 MIXED = OrderEnsemble(shape=(4, 5, 1), levels=2, model=GRAY, orders=("right-down",))
 VECTORS, MAPS = (dataclasses.replace(GRAY, condition=kind) for kind in (Vector(2), Map(1)))
+
+
+@pytest.mark.parametrize("model", [GRAY, CODE, GAN, MIXED], ids=lambda model: type(model).__name__)
+def test_no_images_are_refused_in_one_sentence_by_every_function(model):
+    mask, none, key = np.eye(*model.shape[:2], dtype=bool), np.zeros((0, *model.shape), np.uint8), jax.random.key(0)
+    by_run = {"sample": (0,), "log_prob": (none,), "complete": (none, mask), "encode": (none,), "reconstruct": (none,)}
+    by_model = {"sample": (key, 0), "log_prob": (none, key), "encode": (none,), "reconstruct": (none,)}
+    run, nothing = Trained(model, {"params": {}}, make_mesh()), {"params": {}}
+    calls = [functools.partial(getattr(run, what), *more) for what, more in by_run.items() if hasattr(model, what)]
+    calls += [
+        functools.partial(getattr(model, what), nothing, *more)
+        for what, more in by_model.items()
+        if hasattr(model, what)
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="wanted at least 1 image, got 0"):
+            call()
 
 
 @pytest.mark.parametrize(
