@@ -109,7 +109,7 @@ def test_real_and_fake_pass_the_critic_apart():
         train=True,
         mutable=["batch_stats"],
     )
-    fake, _ = run(m.generator, "generator", m.latents(KEY, 8))
+    fake, _ = run(m.generator, "generator", m.prior(KEY, 8))
     real = batch["image"] / 3 * 2 - 1
     real_logit, stats = run(m.critic, "critic", real)
     fake_logit, _ = run(m.critic, "critic", fake)
@@ -136,7 +136,7 @@ def test_the_generator_minimises_what_it_is_named_for(loss):
     m = model(loss=loss)
     variables = jax.jit(m.init)(KEY, {})
     value, _ = m.objectives()[1].loss(variables, batch_of(m), KEY)
-    fake, _ = m._apply("generator", variables, m.latents(KEY, 8))
+    fake, _ = m._apply("generator", variables, m.prior(KEY, 8))
     logit, _ = m._apply("critic", variables, fake)
     p = jax.nn.sigmoid(logit)
     expected = {"minimax": jnp.log(1 - p), "non-saturating": -jnp.log(p), "least-squares": (logit - 1) ** 2}[loss]
@@ -147,13 +147,13 @@ def test_samples_do_not_depend_on_each_other():
     """A batch norm in training mode would couple them: running statistics keep them independent."""
     m = model((16, 16, 1), levels=256)
     variables = jax.jit(m.init)(KEY, {})
-    z = m.latents(KEY, 6)
+    z = m.prior(KEY, 6)
     net = {"params": variables["params"]["generator"], "batch_stats": variables["batch_stats"]["generator"]}
     together = m.generator.apply(net, z, train=False)
     np.testing.assert_allclose(m.generator.apply(net, z[:2], train=False), together[:2], atol=1e-6)
     expected = np.clip(np.round((np.asarray(together) + 1) / 2 * 255), 0, 255)
     assert np.abs(np.asarray(m.sample(variables, KEY, 6)).astype(int) - expected).max() <= 1
-    assert (np.abs(m.latents(KEY, 1000)) <= 1).all()
+    assert (np.abs(m.prior(KEY, 1000)) <= 1).all()
 
 
 def test_a_gan_has_no_likelihood_and_says_so():
