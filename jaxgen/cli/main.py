@@ -1,9 +1,9 @@
 """The command line. This file imports nothing heavy: `jaxgen --help` answers before jax could be imported.
 
 Exit codes: 0 done; 1 the work failed (divergence, a fault of ours); 2 something that the user can mend (the command,
-its input, the disk); 130 and 143 after Ctrl-C and SIGTERM, with a training run saved. Errors are one sentence on
-standard error; `--debug` adds the traceback. What a program would read is on standard output, as JSON with `--json`;
-progress goes to standard error.
+its input, the disk); 130, 143 and 129 after Ctrl-C, SIGTERM and the end of the terminal, with a training run saved;
+141 where nobody reads the result. Errors are one sentence on standard error; `--debug` adds the traceback. What a
+program would read is on standard output, as JSON with `--json`; progress goes to standard error, if that is there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 
 from jaxgen import __version__
 from jaxgen.core.errors import UsageError, nearest
+from jaxgen.core.streams import Unbroken, ensure_streams, silence
 
 COMMANDS = {
     "train": ("RECIPE [--knob value …]", "train a model; the same command again resumes"),
@@ -43,11 +45,21 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in args
+    ensure_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × or ─ is no reason to fail
+    before = sys.stderr
+    sys.stderr = Unbroken(before)  # type: ignore[assignment]
+    try:
+        return _guarded([_at_home(arg) for arg in (sys.argv[1:] if argv is None else argv)])
+    finally:
+        sys.stderr = before
+
+
+def _guarded(args: Sequence[str]) -> int:
+    """The exit code of a command, whatever it meets."""
+    debug = "--debug" in args
     # The cache only saves time: one that cannot be written or read is no reason to speak.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     args = [arg for arg in args if arg != "--debug"]
@@ -58,14 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("stopped.", 130, debug)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: say no more to it
+        silence(sys.stdout)  # the reader has gone: say no more to it
         return 141
     except UsageError as error:
-        return _fail(str(error), 2, debug)
+        return _fail(_absent(error) or str(error), 2, debug)
     except OSError as error:
         return _fail(_storage(error), 1, debug)
     except Exception as error:
-        return _fail(_fault(error), 1, debug)
+        absent = _absent(error)
+        return _fail(absent or _fault(error), 2 if absent else 1, debug)
 
 
 def usage() -> str:
@@ -119,6 +132,29 @@ def _storage(error: OSError) -> str:
         full = "a file has grown to its limit" if error.errno == errno.EFBIG else "the disk is full"
         return f"{full}{where}: free some space and give the same command again; what was saved is kept."
     return f"{error.strerror or error}{where}."
+
+
+def _absent(error: Exception) -> str:
+    """What to do where `JAX_PLATFORMS` names devices that are not here, or nothing where the error is another."""
+    named, jax = os.environ.get("JAX_PLATFORMS", ""), sys.modules.get("jax")
+    if not named or jax is None or not isinstance(error.__cause__ or error, RuntimeError | AssertionError):
+        return ""
+    try:
+        jax.devices()
+        return ""
+    except (RuntimeError, AssertionError):
+        pass
+    return (
+        f"JAX_PLATFORMS is {named!r}, and jax finds no such devices here: unset it, set it to cpu, or install jax for "
+        "them (`--debug` shows what jax says)."
+    )
+
+
+def _at_home(word: str) -> str:
+    """A word of the command line with `~` as the user's home where a path begins: a shell leaves `--run=~/a` and
+    `npz:~/a.npz` alone, and a container's command has none."""
+    match = re.fullmatch(r"(?s)((?:--?[\w-]+=)?(?:[a-z_]+:)?)(~.*)", word)
+    return match[1] + os.path.expanduser(match[2]) if match else word
 
 
 def _fault(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxgen.cli import flags
+from jaxgen.core.checks import check_seed
 from jaxgen.core.errors import UsageError
 
 SHARED = 840
@@ -31,7 +32,8 @@ class OfRun:
 
 
 def open_run(options: Any, batch: int = SHARED) -> Any:
-    """The run, after its folder was looked at and the CPU prepared for that many images at a time."""
+    """The run, after its folder and seed were looked at and the CPU prepared for that many images at a time."""
+    check_seed(getattr(options, "seed", 0))
     return open_runs([options.run], options.step, batch)[0]
 
 

@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxgen.core.capabilities import Sampler, require
+from jaxgen.core.checks import check_seed
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import ImageModel, Variables
 from jaxgen.data.dataset import Dataset, check_split, example
@@ -28,6 +29,7 @@ def check(
     """Raises `UsageError` for a recipe that cannot be trained on this data set and mesh, naming the knob, or not from
     these variables or with these grafts."""
     model = recipe.model
+    check_seed(recipe.seed)
     if isinstance(model, ImageModel) and (tuple(dataset.shape) != tuple(model.shape) or dataset.levels != model.levels):
         raise UsageError(
             f"{type(model).__name__} is made for images {tuple(model.shape)} with {model.levels} levels, but "

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import recipes as face_recipes
-from helpers.cli import after, refused, said, started
+from helpers.cli import after, answered, refused, said, saved, started
 
 from jaxgen.cli.main import main
 from jaxgen.runs.log import read_log
@@ -199,6 +199,12 @@ def test_a_picture_of_the_users_is_completed(runs, capsys):
         (["train", "tiny", "--batch", "0"], ["batch must be", "got 0"]),
         (["train", "tiny", "--batch", "4096"], ["batch 4096 is larger than the 1294 training images"]),
         (["train", "tiny", "--steps", "-1"], ["steps must be at least 1, got -1"]),
+        (["train", "tiny", "--seed", str(2**32)], ["seed must be a whole number from 0 to 4294967295, got 4294967296"]),
+        (["sample", "{runs}/tiny", "--seed", "-1"], ["seed must be a whole number from 0", "got -1"]),
+        (["complete", "{runs}/tiny", "--seed", str(2**63)], ["seed must be a whole number from 0", f"got {2**63}"]),
+        (["evaluate", "{runs}/tiny", "--seed", str(2**64)], ["seed must be a whole number from 0", f"got {2**64}"]),
+        (["rank", "{runs}/tiny", "--seed", str(2**32)], ["seed must be a whole number from 0"]),
+        (["verify", "tiny", "--seed", str(2**32)], ["seed must be a whole number from 0"]),
         (["train", "tiny", "--size", "9"], ["(9, 9, 1) with 17 levels", "'digits' has (8, 8, 1) with 17"]),
         (["train", "tiny", "--levels", "16"], ["with 16 levels", "with 17"]),
         (["train", "tiny", "--run", "full"], ["full holds something that is no run"]),
@@ -265,6 +271,29 @@ def _bad_data():
     np.savez("other.npz", train=np.full((20, 9, 9, 1), 200, np.uint8), test=np.full((4, 9, 9, 1), 200, np.uint8))
 
 
+def test_a_home_is_found_where_no_shell_has_put_it_in(runs, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    image = np.zeros((4, 8, 8, 1), np.uint8)
+    np.savez("mine.npz", train=image, test=image)
+    assert answered(capsys, "data", "show", "npz:~/mine.npz")["splits"]["test"]["count"] == 4
+    found = answered(capsys, "sample", runs / "tiny", "--num", 1, "--output=~/a.npz")
+    assert (found["output"], saved("a.npz").shape) == (str(tmp_path / "a.npz"), (1, 8, 8, 1))
+    assert "there is no run " + str(tmp_path / "none") in refused(capsys, "sample", "~/none")
+    monkeypatch.delenv("HOME")
+    assert "there is no run ~nobody-of-this-name/r" in refused(capsys, "sample", "~nobody-of-this-name/r")
+
+
+def test_devices_that_are_not_here_are_named_in_one_sentence(runs, capsys, monkeypatch):
+    import jax
+
+    def absent(*args):
+        raise RuntimeError("Unable to initialize backend 'tpu': INTERNAL: Failed to open libtpu.so")
+
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+    monkeypatch.setattr(jax, "devices", absent)
+    assert "JAX_PLATFORMS is 'tpu', and jax finds no such devices" in refused(capsys, "sample", runs / "tiny")
+
+
 def test_a_run_without_a_checkpoint_says_so(runs, capsys):
     import shutil
 
@@ -284,13 +313,13 @@ def test_divergence_names_its_step_and_keeps_the_run(capsys):
 
 
 def test_a_full_disk_is_said_and_what_was_saved_is_kept(capsys, monkeypatch):
-    from jaxgen.pictures import grid
+    from jaxgen.runs import report
 
     def full(*args):
         raise OSError(28, "No space left on device", "samples/x.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(grid, "write_grid", full)
+        patch.setattr(report, "write_grid", full)
         code, _, err = said(capsys, "train", "tiny", "--run", "r")
     assert code == 1
     assert err.splitlines()[-1].startswith("jaxgen: the disk is full (samples/x.png): free some space")
@@ -335,6 +364,59 @@ def test_signals_save_and_a_killed_run_resumes_without_repeats():
     steps = [r["step"] for r in read_log(log) if r["split"] == "train"]
     assert steps == sorted(set(steps))
     assert max(int(p.name) for p in Path("r/checkpoints").iterdir() if p.name.isdigit()) == steps[-1]
+
+
+def test_a_training_goes_on_where_nobody_reads_its_progress(monkeypatch):
+    import os
+    import sys
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as unread:
+        monkeypatch.setattr(sys, "stderr", unread)
+        assert main(["train", "tiny", "--run", "r"]) == 0
+        assert sys.stderr is unread
+    assert json.loads(Path("r/result.json").read_text())["step"] == 4
+
+
+def test_the_end_of_a_terminal_saves_and_what_was_ignored_stays_ignored(monkeypatch):
+    import os
+
+    from jaxgen.cli.commands.train import _Interrupts
+
+    before = signal.getsignal(signal.SIGINT)
+    with _Interrupts() as stop:
+        assert not stop()
+        for _ in range(2):  # the shell's and the terminal's own
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop()
+        assert stop.code == 129
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup, or behind a script's &
+    try:
+        with _Interrupts() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_no_traceback(capsys, monkeypatch):
+    import sys
+
+    from jaxgen import __main__
+
+    class Interrupted:
+        __spec__ = None
+
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "jaxgen.cli.main", Interrupted())
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "jaxgen: stopped.\n"
 
 
 def test_a_reader_that_goes_away_is_no_error():

@@ -235,8 +235,8 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
         ("experiments", None, "is no run folder: it has no run.json"),
         ("r", "{", "cannot be read as a run's record"),
         ("r", "[]", "cannot be read as a run's record"),
-        ("r", '{"format": 99, "recipe": "tiny.py", "knobs": {}}', "has run format 99, this jaxgen reads 1"),
-        ("r", '{"format": 1, "recipe": "tiny.py", "knobs": {"nose": 1}}', "no knob 'nose'"),
+        ("r", '{"format": 99, "recipe": "tiny.py", "knobs": {}}', "has run format 99, this jaxgen reads 2"),
+        ("r", '{"format": 2, "recipe": "tiny.py", "knobs": {"nose": 1}}', "no knob 'nose'"),
     ],
 )
 def test_what_is_no_run_is_refused(name, content, message):
