@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from jaxgen.core.capabilities import Autoregressive
 from jaxgen.verification import sensitivity
 from jaxgen.verification.reading_order import circle, reading_rank
-from jaxgen.verification.sensitivity import View, site
+from jaxgen.verification.sensitivity import LABELS, View, named, site, some_conditions
 from jaxgen.verification.subject import Check, Subject, size
 
 LARGEST = 13_000
@@ -24,18 +25,21 @@ def causality(subject: Subject, key: Any) -> tuple[Check, ...]:
     names = ("order", "causality", "coverage")
     product = isinstance(subject.model, Autoregressive)
     if not product or subject.small is None:
-        return tuple(Check(name, None, "it takes none of the sizes tried" if product else NO_PRODUCT) for name in names)
+        return tuple(Check(name, None, subject.refused if product else NO_PRODUCT) for name in names)
     other = subject.small
     context = np.asarray(other.context())
     order, rank = _order(context)
     n = rank.size
-    strength, networks = sensitivity.sensitivity(other, subject.networks, context.reshape(n, n), key)
-    where = f"{networks} random networks, {size(other.shape)}"
-    return order, _leaks("causality", strength, context, rank, np.arange(n), where), _holes(strength, context, rank)
+    probes = subject.slope(other), sensitivity.steps(other, subject.logits(other))
+    seen = sensitivity.sensitivity(other, subject.networks, context.reshape(n, n), key, *probes)
+    where = f"{seen.networks} random networks, {size(other.shape)}{_counted(seen.conditions)}"
+    leaks = _leaks("causality", seen.strength, context, rank, np.arange(n), where, _under(other, seen.under))
+    return order, leaks, _holes(seen.strength, context, rank)
 
 
 def full_size(subject: Subject, key: Any) -> tuple[Check]:
-    """Causality of some sub-pixels at the model's own size, where trained variables can be looked at too."""
+    """Causality of some sub-pixels at the model's own size, where trained variables can be looked at too, under each of
+    some conditions."""
     model, variables = subject.model, subject.variables
     name = "full size" if variables is None else "full size, trained"
     n = math.prod(model.shape)
@@ -45,12 +49,26 @@ def full_size(subject: Subject, key: Any) -> tuple[Check]:
         return (Check(name, None, f"{n:,} sub-pixels have too large a context to be looked at"),)
     context = np.asarray(model.context())
     rows = np.union1d([0, _middle(model.shape), n - 1], np.random.default_rng(0).integers(0, n, 3))
-    slope = sensitivity.jacobian(model, len(rows))
-    strength = slope(subject.networks(model, key), rows, key)
+    slope = subject.slope(model, len(rows))
+    strength = slope(subject.networks(model, key), rows, key, 0)
+    under, kinds = np.zeros(strength.shape, int), [0]
     if variables is not None:
-        strength = np.maximum(strength, slope(variables, rows, key))
-    where = f"{len(rows)} sub-pixels of {size(model.shape)}"
-    return (_leaks(name, strength, context, _order(context)[1], rows, where),)
+        kinds = some_conditions(model, LABELS)
+        for which in kinds:
+            found = slope(variables, rows, key, which)
+            under = np.where(found > strength, which, under)
+            strength = np.maximum(strength, found)
+    where = f"{len(rows)} sub-pixels of {size(model.shape)}{_counted(len(kinds))}"
+    return (_leaks(name, strength, context, _order(context)[1], rows, where, _under(model, under)),)
+
+
+def _counted(conditions: int) -> str:
+    return f", {conditions} conditions" if conditions > 1 else ""
+
+
+def _under(model: Any, under: np.ndarray) -> Callable[[int, int], str]:
+    """The condition under which the logits of a row moved with a column, in words."""
+    return lambda i, j: named(model, int(under[i, j]))
 
 
 def _order(context: np.ndarray) -> tuple[Check, np.ndarray]:
@@ -70,7 +88,13 @@ def _order(context: np.ndarray) -> tuple[Check, np.ndarray]:
 
 
 def _leaks(
-    name: str, strength: np.ndarray, context: np.ndarray, rank: np.ndarray, rows: np.ndarray, where: str
+    name: str,
+    strength: np.ndarray,
+    context: np.ndarray,
+    rank: np.ndarray,
+    rows: np.ndarray,
+    where: str,
+    under: Callable[[int, int], str],
 ) -> Check:
     """Whether nothing outside of the context has moved the logits of the sub-pixels numbered `rows`."""
     shape, n = rank.shape, rank.size
@@ -80,7 +104,7 @@ def _leaks(
         return Check(name, True, f"no leak: {where}", (), _view(strength[i], context, rank, rows[i]))
     i, j = (int(x) for x in np.unravel_index(leak.argmax(), leak.shape))
     one, other = site(rows[i], shape), site(j, shape)
-    worst = f"the logits of {one} move with {other}, by {leak[i, j]:.2g} per unit"
+    worst = f"the logits of {one} move with {other}, by {leak[i, j]:.2g} per unit{under(i, j)}"
     text = f"{np.count_nonzero(leak):,} pairs leak ({where}); worst: {worst}"
     return Check(name, False, text, (one, other), _view(strength[i], context, rank, rows[i]))
 

@@ -8,16 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from jaxgen.core.capabilities import Autoregressive
-from jaxgen.core.images import to_float
-from jaxgen.core.model import Variables
-from jaxgen.verification.sensitivity import is_conditional, same_condition, site, some_images
+from jaxgen.verification.sensitivity import CHUNK, mixed_condition, same_condition, site, some_conditions, some_images
 from jaxgen.verification.subject import FEW, Check, Subject, count, size
 
 COUNTED = 5000, 70_000
 """Images of a tiny size at most, and at most where none is so tiny: 2^16 are those of 4×4 binary pixels."""
+
+
+SEVERAL = 4
+"""Conditions at most under which all images are counted and drawn."""
 
 
 def conditionals(subject: Subject, key: Any) -> tuple[Check]:
@@ -25,19 +27,21 @@ def conditionals(subject: Subject, key: Any) -> tuple[Check]:
     else is in the batch."""
     name = "conditionals"
     model = subject.model
-    other = subject.first([*FEW, model.shape[:2]], model.levels) if isinstance(model, Autoregressive) else None
+    if not isinstance(model, Autoregressive):
+        return (Check(name, None, "it has none"),)
+    small = subject.small
+    other = (
+        small
+        if small is not None and small.levels == model.levels
+        else subject.first([*FEW, model.shape[:2]], model.levels)
+    )
     if other is None:
-        return (Check(name, None, "it has none, or takes none of the sizes tried"),)
-    shape, weights = other.shape, subject.weights(other)
-    image, condition = some_images(other, jax.random.fold_in(key, 1), 4), same_condition(other, 4)
-
-    @jax.jit
-    def figures(weights: Variables, image: Array) -> tuple[Array, Array, Array]:
-        logits = other.logits(weights, to_float(image, other.levels), condition)
-        log_pmf = other.log_pmf(weights, image, condition)
-        return jax.nn.softmax(logits), log_pmf, other.log_prob(weights, image, key, condition)
-
-    softmax, log_pmf, log_prob = (np.asarray(a, np.float64) for a in figures(weights, image))
+        return (Check(name, None, subject.refused),)
+    shape, weights, kinds = other.shape, subject.weights(other), some_conditions(other, CHUNK)
+    routes = [route(other) for route in (subject.logits, subject.log_pmf, subject.log_prob)]
+    image, mixed = some_images(other, jax.random.fold_in(key, 1), CHUNK), mixed_condition(other, kinds, CHUNK)
+    logits, log_pmf, log_prob = (np.asarray(route(weights, image, mixed), np.float64) for route in routes)
+    softmax = np.asarray(jax.nn.softmax(logits))
     pmf = np.exp(log_pmf)
     total = pmf.sum(axis=-1)
     at = np.unravel_index(np.abs(total - 1).argmax(), total.shape)
@@ -55,8 +59,8 @@ def conditionals(subject: Subject, key: Any) -> tuple[Check]:
     if not apart.max() < 1e-4:
         text = f"log_pmf of {where} is not the log-softmax of its logits: {apart.max():.2g} apart"
         return (Check(name, False, text, (where,)),)
-    other_mates = jnp.concatenate([image[:1], jnp.zeros_like(image[1:])])
-    again = float(figures(weights, other_mates)[2][0])
+    other_mates, alike = jnp.concatenate([image[:1], jnp.zeros_like(image[1:])]), same_condition(other, CHUNK, kinds[0])
+    again = float(routes[2](weights, other_mates, alike)[0])
     if not _close(again, log_prob[0]):
         text = f"log_prob of an image is {log_prob[0]:.6g} nats in one batch and {again:.6g} in another"
         return (Check(name, False, text),)
@@ -76,10 +80,10 @@ def normalisation(subject: Subject, key: Any) -> tuple[Check]:
     )
     cases = [case for case in tried if case is not None]
     if not cases:
-        return (Check(name, None, "it takes no size so tiny that all images can be counted"),)
+        return (Check(name, None, f"no size is so tiny that all images can be counted: {subject.refused}"),)
     found = []
     for case in cases:
-        for which in range(1 + is_conditional(case)):
+        for which in some_conditions(case, SEVERAL if count(case) <= COUNTED[0] else 2):
             total = float(np.exp(enumerated(subject, case, which)).sum())
             found.append((total, f"the {count(case):,} {size(case.shape)} images of {case.levels} levels"))
     total, images = max(found, key=lambda pair: math.inf if math.isnan(pair[0]) else abs(pair[0] - 1))
@@ -102,10 +106,9 @@ def enumerated(subject: Subject, model: Any, which: int) -> Float[np.ndarray, " 
     def make() -> np.ndarray:
         images = all_images(model)
         piece = min(len(images), 4096)
-        condition = same_condition(model, piece, which)
-        log_prob = jax.jit(lambda weights, image: model.log_prob(weights, image, subject.key, condition))
+        condition, log_prob = same_condition(model, piece, which), subject.log_prob(model)
         filled = np.concatenate([images, np.repeat(images[:1], -len(images) % piece, axis=0)])
-        parts = [log_prob(subject.weights(model), part) for part in filled.reshape(-1, piece, *model.shape)]
+        parts = [log_prob(subject.weights(model), part, condition) for part in filled.reshape(-1, piece, *model.shape)]
         return np.concatenate([np.asarray(part, np.float64) for part in parts])[: len(images)]
 
     found: np.ndarray = subject.once(("enumerated", id(model), which), make)

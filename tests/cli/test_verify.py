@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers import recipes as face_recipes
 
-from jaxgen import verification
 from jaxgen.cli.main import main
+from jaxgen.verification.picture import COLOURS
 
 LEAKY = '''"""Leaky on digits. Unpublished. Ours: none."""
 import dataclasses
@@ -95,7 +95,7 @@ def test_a_leak_fails_names_its_pair_and_is_drawn(capsys):
     page = read("verify-leaky.png")
     cell = page.shape[0] // 9
     r, c, _ = place[1]
-    assert tuple(page[r * cell + cell // 2, c * cell + cell // 2]) == verification.plane.COLOURS["leak"]
+    assert tuple(page[r * cell + cell // 2, c * cell + cell // 2]) == COLOURS["leak"]
 
 
 def test_json_says_the_same_and_the_picture_goes_where_it_is_wanted(capsys):

@@ -7,16 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.core.capabilities import Autoregressive, Completer, Sampler
+from jaxgen.core.conditions import Classes
+from jaxgen.core.model import Aux, Objective
 from jaxgen.nn.lstm import shift_down, skew, unskew
 from jaxgen.nn.masked import group_mask, groups, raster_taps, tap_conv
 from jaxgen.verification.subject import Subject
 
-KEY = jax.random.key(3)
+KEY, CLASSES = jax.random.key(3), Classes(3)
 
 
 def run(check, model, variables=None):
-    """One check, or several, by name."""
-    return {found.name: found for found in check(Subject(model, variables), KEY)}
+    """What a check found, or several found that share what they compile, by name."""
+    subject = Subject(model, variables)
+    checks = check if isinstance(check, tuple) else (check,)
+    return {found.name: found for one in checks for found in one(subject, KEY)}
 
 
 def raster(shape):
@@ -25,7 +29,7 @@ def raster(shape):
 
 
 class Net(Autoregressive):
-    """What the stand-ins below share: normal weights, and nothing to train."""
+    """What the stand-ins below share: normal weights, and the likelihood as the objective."""
 
     def init(self, key, batch):
         forms = self.forms()
@@ -33,7 +37,14 @@ class Net(Autoregressive):
         return {"params": {name: jax.random.normal(k, form) for k, (name, form) in zip(keys, forms.items())}}
 
     def objectives(self):
-        return ()
+        def loss(variables, batch, key):
+            nats = -self.trained(variables, batch["image"], self.condition_of(batch), key).mean()
+            return nats, Aux({"nats": nats})
+
+        return (Objective("likelihood", loss, tuple(self.forms())),)
+
+    def trained(self, variables, image, condition, key):
+        return self.log_prob(variables, image, key, condition)
 
     def context(self):
         return raster(self.shape)
@@ -44,6 +55,8 @@ class Linear(Net, Sampler, Completer):
     """A user's own model: the logits are linear in what comes before. Drawn naively, so that it is its own measure."""
 
     fault: str = ""
+    temperature: float = 1.0
+    """That of its draws, of which it does not tell."""
 
     def forms(self):
         n = int(np.prod(self.shape))
@@ -73,26 +86,46 @@ class Linear(Net, Sampler, Completer):
         nats = super().log_prob(variables, image, key, condition)
         return nats + 0.1 if self.fault == "constant" else nats
 
+    def pixel_log_prob(self, variables, image, condition=None, key=None):
+        return self._pixels(variables, image, condition, key)
+
+    def _pixels(self, variables, image, condition, key):
+        log_pmf = self.log_pmf(variables, image, condition)
+        if self.fault == "trained" and key is not None:  # the pixel after it is seen in training only
+            after = jnp.roll(image.reshape(len(image), -1), -1, axis=1).at[:, -1].set(0).reshape(image.shape)
+            log_pmf = jax.nn.log_softmax(log_pmf + after[..., None] * jnp.arange(self.levels))
+        return jnp.take_along_axis(log_pmf, jnp.asarray(image, int)[..., None], axis=-1)[..., 0].sum(axis=-1)
+
+    def trained(self, variables, image, condition, key):
+        return self._pixels(variables, image, condition, key).sum(axis=(1, 2))
+
     def sample(self, variables, key, num, condition=None):
         h, w, c = self.shape
         blank, given = jnp.zeros((num, h, w, c), jnp.uint8), jnp.zeros((h, w), bool)
-        return self._complete(variables, key, blank, given, self.fault)
+        condition = self.example_condition(num) if condition is None else condition
+        if self.fault == "labels":  # all images are drawn under the first label
+            condition = jnp.zeros_like(condition)
+        return self._complete(variables, key, blank, given, self.fault, condition)
 
     def complete(self, variables, key, image, given, condition=None):
-        return self._complete(variables, key, jnp.asarray(image), jnp.asarray(given), self.fault)
+        return self._complete(variables, key, jnp.asarray(image), jnp.asarray(given), self.fault, condition)
 
     def complete_by_full_passes(self, variables, key, image, given, condition=None):
-        return self._complete(variables, key, jnp.asarray(image), jnp.asarray(given), "")
+        return self._complete(variables, key, jnp.asarray(image), jnp.asarray(given), "", condition)
 
-    def _complete(self, variables, key, image, given, fault):
+    def _complete(self, variables, key, image, given, fault, condition):
         h, w, c = self.shape
+        num = len(image)
+        noises = {"pairs": np.arange(num) // 2 * 2, "halves": np.arange(num) % (num // 2)}  # whose noise each image has
 
         def step(image, i):
             x = (image / (self.levels - 1)).astype(variables["params"]["bias"].dtype)
             if fault == "forgets":  # all rows but the last three
                 x = x * (jnp.arange(h) > i // (w * c) - 3)[:, None, None]
-            logits = self.logits(variables, x).reshape(len(image), -1, self.levels)[:, i]
-            drawn = jax.random.categorical(jax.random.fold_in(key, i), logits)
+            logits = self.logits(variables, x, condition).reshape(num, -1, self.levels)[:, i]
+            noise = jax.random.gumbel(jax.random.fold_in(key, i), logits.shape, logits.dtype)
+            noise = noise[noises[fault]] if fault in noises else noise
+            drawn = (logits / self.temperature + noise).argmax(axis=-1)
             drawn = logits.argmax(axis=-1) if fault == "argmax" else drawn
             flat = image.reshape(len(image), -1)
             kept = given.reshape(-1)[i // c] & (fault != "ignores")
@@ -100,6 +133,34 @@ class Linear(Net, Sampler, Completer):
             return flat.at[:, i].set(new).reshape(image.shape), None
 
         return jax.lax.scan(step, image, jnp.arange(h * w * c))[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PerClass(Linear):
+    """Each of three classes has weights of its own. Faults of one label: the second one's likelihood is doubled, or the
+    last one's pixels see the one after them."""
+
+    condition: Classes = CLASSES
+
+    def forms(self):
+        return {**super().forms(), "class": (3, self.levels)}
+
+    def condition_of(self, batch):
+        return batch["label"]
+
+    def example_condition(self, num):
+        return np.arange(num) % 3
+
+    def logits(self, variables, x, condition=None):
+        shift = variables["params"]["class"][condition][:, None, None, None]
+        if self.fault == "last":
+            after = jnp.roll(x.reshape(len(x), -1), -1, axis=1).at[:, -1].set(0).reshape(*x.shape, 1)
+            shift = shift + (condition == 2)[:, None, None, None, None] * after * jnp.arange(self.levels)
+        return super().logits(variables, x) + shift
+
+    def log_prob(self, variables, image, key, condition=None):
+        nats = super().log_prob(variables, image, key, condition)
+        return nats + np.log(2) * (condition == 1) if self.fault == "second" else nats
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.suspects import Convolutions, Diagonal, Linear, Net, raster, run
+from helpers.suspects import Convolutions, Diagonal, Linear, Net, PerClass, raster, run
 
 import jaxgen
 from jaxgen.core.orders import ORDERS
@@ -48,6 +49,17 @@ def test_a_leak_is_caught_at_its_place_and_drawn(name):
     assert (found.view.seen & ~found.view.declared)[other]
     page = picture(found.view)
     assert (page == COLOURS["leak"]).all(axis=-1).any()
+
+
+def test_a_leak_under_one_label_is_caught():
+    """Under the last of three: the two networks that are looked at in full are under the others."""
+    found = run(causality, PerClass(shape=(9, 10, 1), levels=2, fault="last"))["causality"]
+    assert found.passed is False
+    assert "under label 2" in found.detail
+    variables = PerClass(shape=(9, 10, 1), levels=2).init(jax.random.key(0), {})
+    found = run(full_size, PerClass(shape=(9, 10, 1), levels=2, fault="last"), variables)["full size, trained"]
+    assert found.passed is False
+    assert "under label 2" in found.detail
 
 
 def test_a_leak_is_caught_at_full_size_with_trained_variables():
