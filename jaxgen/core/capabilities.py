@@ -157,7 +157,7 @@ class Latent(Sampler):
         long_a, long_b = jnp.linalg.norm(a), jnp.linalg.norm(b)
         unit_a, unit_b = (x / jnp.maximum(long, 1e-12) for x, long in ((a, long_a), (b, long_b)))
         angle = jnp.arccos(jnp.clip((unit_a * unit_b).sum(), -1.0, 1.0))
-        near = jnp.sin(angle) < 1e-4  # of one direction, or of two opposite ones, which no circle joins
+        near = jnp.sin(angle) < 1e-3  # of one direction up to rounding, or of two opposite ones, which no circle joins
         over = jnp.where(near, 1.0, jnp.sin(angle))
         first = jnp.where(near, 1.0 - t, jnp.sin((1.0 - t) * angle) / over)
         second = jnp.where(near, t, jnp.sin(t * angle) / over)

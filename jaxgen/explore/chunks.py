@@ -80,6 +80,26 @@ def scoring(model: Any) -> Program:
     return program
 
 
+def drawing_codes(model: Any) -> Program:
+    """The program that draws codes, each with the key of its row: those of `sampling`, where a model decodes them."""
+    return _each(lambda variables, key, row: model.prior(key, 1))
+
+
+def decoding(model: Any) -> Program:
+    """The program that makes images of codes."""
+    return lambda variables, key, rows: model.decode(variables, rows["z"], rows["condition"])
+
+
+def encoding(model: Any) -> Program:
+    """The program that maps images to vectors."""
+    return lambda variables, key, rows: model.encode(variables, rows["image"], rows["condition"])
+
+
+def reconstruction(model: Any) -> Program:
+    """The program that passes images through their representation and back."""
+    return lambda variables, key, rows: model.reconstruct(variables, rows["image"], rows["condition"])
+
+
 def surprising(model: Any) -> Program:
     """The program of `surprise`."""
     return lambda variables, key, rows: surprise(model, variables, rows["image"], rows["condition"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Array, Bool, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
+from jaxgen.core.capabilities import Latent
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import ImageModel
 
@@ -42,3 +44,21 @@ def checked_mask(model: ImageModel, given: Any) -> Bool[np.ndarray, "h w"]:
             f"wanted a mask bool[{h}, {w}], True where pixels are given, got {mask.dtype}{list(mask.shape)}."
         )
     return mask
+
+
+def code_shape(model: Latent) -> tuple[int, ...]:
+    """The shape of the code of one image; draws nothing."""
+    code: Any = jax.eval_shape(lambda: model.prior(jax.random.key(0), 1))
+    return tuple(code.shape[1:])
+
+
+def checked_codes(model: Latent, z: Any) -> Float[np.ndarray, "b ..."]:
+    """Codes as float32. Raises `UsageError` unless they are finite numbers of the shape of the prior's draws."""
+    z, wanted = np.asarray(z), code_shape(model)
+    if z.shape[1:] != wanted or z.ndim < 1:
+        raise UsageError(f"wanted codes [{', '.join(['b', *map(str, wanted)])}], got shape {list(z.shape)}.")
+    if not (np.issubdtype(z.dtype, np.floating) or np.issubdtype(z.dtype, np.integer)):
+        raise UsageError(f"wanted codes of numbers, got {z.dtype}.")
+    if not np.isfinite(z).all():
+        raise UsageError("wanted codes of finite numbers, got NaN or infinity.")
+    return z.astype(np.float32)

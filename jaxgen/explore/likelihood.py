@@ -5,9 +5,9 @@ Everything rests on the factorisation log p(x) = Σ log p(x_i | x_<i) of `Autore
 log-probability instead of a feature.
 
 Programs here are `program(variables, key, rows) -> [b, …]` over a batch of rows: "row", the numbers of the images
-within the whole, and "image" and "condition" where they are needed. `in_chunks` runs one of them over any number of
-images, in chunks of one size. Drawn images have a key each, made from their numbers, so that neither the chunk nor
-the number of images changes them (up to rounding, which may tip a draw that lies on a boundary).
+within the whole, and "image", "condition" and the code "z" where they are needed. `in_chunks` runs one of them over any
+number of images, in chunks of one size. Drawn images have a key each, made from their numbers, so that neither the
+chunk nor the number of images changes them (up to rounding, which may tip a draw that lies on a boundary).
 """
 
 from __future__ import annotations

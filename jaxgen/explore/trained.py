@@ -13,18 +13,42 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, UInt8
 
-from jaxgen.core.capabilities import Autoregressive, Completer, Density, Encoder, Reconstructor, Sampler, require
+from jaxgen.core.capabilities import (
+    Autoregressive,
+    Completer,
+    Density,
+    Encoder,
+    Latent,
+    Reconstructor,
+    Sampler,
+    require,
+)
+from jaxgen.core.checks import check_seed
 from jaxgen.core.model import Variables
 from jaxgen.engine.devices.mesh import sharded
-from jaxgen.explore.chunks import CHUNK, Program, completion, in_chunks, influencing, sampling, scoring, surprising
-from jaxgen.explore.inputs import checked_condition, checked_images, checked_mask
+from jaxgen.explore.chunks import (
+    CHUNK,
+    Program,
+    completion,
+    decoding,
+    drawing_codes,
+    encoding,
+    in_chunks,
+    influencing,
+    reconstruction,
+    sampling,
+    scoring,
+    surprising,
+)
+from jaxgen.explore.inputs import checked_codes, checked_condition, checked_images, checked_mask
 
 SMALL = 20
 """Images at a time where a program holds the probabilities of all values, or gradients."""
 
 Images = Integer[Array | np.ndarray, "b h w c"] | Bool[Array | np.ndarray, "b h w c"]
+Codes = Float[Array | np.ndarray, "b ..."]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,15 +115,37 @@ class Trained:
         require(self.model, Autoregressive, "show its receptive field")
         return self._run((influencing, at), *self._rows(image, condition), chunk=SMALL).mean(axis=0)
 
-    def encode(self, image: Images) -> Float[np.ndarray, "b d"]:
+    def prior(self, num: int = 64, seed: int = 0) -> Float[np.ndarray, "num ..."]:
+        """Codes drawn from the prior; a code depends on the seed and its number, not on `num`.
+
+        For a model whose samples are its decoded codes, `decode(prior(num, seed))` are those of `sample(num, seed)`.
+        """
+        require(self.model, Latent, "draw latent codes")
+        return self._run((drawing_codes,), {}, num, seed)
+
+    def decode(
+        self, z: Codes, condition: Any = None, progress: Callable[[int], None] | None = None
+    ) -> UInt8[np.ndarray, "b h w c"]:
+        """The image of each code, without draws; conditions are the model's example by default, as of `sample`."""
+        require(self.model, Latent, "decode latent codes")
+        z = checked_codes(self.model, z)
+        condition = self.model.example_condition(len(z)) if condition is None else condition
+        rows = {"z": z, "condition": checked_condition(self.model, condition, len(z))}
+        return self._run((decoding,), rows, len(z), progress=progress)
+
+    def encode(
+        self, image: Images, condition: Any = None, progress: Callable[[int], None] | None = None
+    ) -> Float[np.ndarray, "b d"]:
         """The representation of each image."""
         require(self.model, Encoder, "encode images")
-        return self._run((_encoding,), *self._rows(image))
+        return self._run((encoding,), *self._rows(image, condition), progress=progress)
 
-    def reconstruct(self, image: Images) -> np.ndarray:
-        """`uint8[b,h,w,c]`: each image passed through its representation and back."""
+    def reconstruct(
+        self, image: Images, condition: Any = None, progress: Callable[[int], None] | None = None
+    ) -> UInt8[np.ndarray, "b h w c"]:
+        """Each image passed through its representation and back."""
         require(self.model, Reconstructor, "reconstruct images")
-        return self._run((_reconstruction,), *self._rows(image))
+        return self._run((reconstruction,), *self._rows(image, condition), progress=progress)
 
     def _rows(self, image: Any, condition: Any = None) -> tuple[dict[str, Any], int]:
         """Images and their conditions, checked, and how many there are."""
@@ -117,6 +163,7 @@ class Trained:
         progress: Any = None,
     ) -> np.ndarray:
         """Over all rows, the program that is made by a function of `explore`, `made[0]`, and what is fixed in it."""
+        check_seed(seed)
         program, key, where = self._program(*made), jax.random.key(seed), sharded(self.mesh)
 
         def run(part: dict[str, Any]) -> Any:
@@ -132,11 +179,3 @@ class Trained:
             return jax.jit(make(self.model, *fixed), out_shardings=sharded(self.mesh))
 
         return functools.cache(compiled)
-
-
-def _encoding(model: Any) -> Program:
-    return lambda variables, key, rows: model.encode(variables, rows["image"])
-
-
-def _reconstruction(model: Any) -> Program:
-    return lambda variables, key, rows: model.reconstruct(variables, rows["image"])
