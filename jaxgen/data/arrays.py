@@ -25,7 +25,7 @@ from jaxgen.data.dataset import Source, Split, checked_conditions, finish, label
 from jaxgen.data.split_names import NAMES, split_of
 
 IDX_NAME = re.compile(r"(?:qmnist-)?([a-z0-9]+)-(images|labels)[-.]idx\d-\w+?(\.gz)?", re.IGNORECASE)
-IDX_TYPES = {8: np.dtype("u1"), 12: np.dtype(">i4")}
+IDX_TYPES: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 12: np.dtype(">i4")}
 KNOWN = {
     "image": "image", "images": "image", "x": "image",
     "label": "label", "labels": "label", "y": "label",

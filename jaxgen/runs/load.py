@@ -40,7 +40,7 @@ class Run(Trained):
 
     def __reduce__(self) -> Any:
         raise UsageError(
-            f"a run cannot be pickled: it holds compiled programs and devices of this process. Pickle its folder's path, "
+            "a run cannot be pickled: it holds compiled programs and devices of this process. Pickle its folder's path "
             f"and open it there again: jaxgen.load({str(self.folder)!r}, {self.step})."
         )
 

@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
     """A trained pixel model, one of classes, a GAN, and a file of eight digits."""
     home = tmp_path_factory.mktemp("runs")
     face_recipes.write(home)
-    names = {"title": "Classes", "model": "PixelCNN\nfrom jaxgen.conditions import Classes"}
+    names = {"title": "Classes", "model": "PixelCNN\nfrom jaxgen.core.conditions import Classes"}
     made = face_recipes.PIXEL.replace("head=4", "head=4, condition=Classes(10)")
     (home / "experiments" / "classes.py").write_text(face_recipes.HEAD.format(made=made, **names))
     for name in ("tiny", "classes", "gan"):

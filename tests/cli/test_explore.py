@@ -16,6 +16,7 @@ from PIL import Image
 import jaxgen
 from jaxgen.cli import progress
 from jaxgen.cli.inputs import mask, named_images
+from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim
 from jaxgen.data.arrays import digits
 from jaxgen.data.dataset import digest
@@ -244,6 +245,18 @@ def test_labels_beside_saved_images_are_theirs(runs, capsys):
     found = answered(capsys, "rank", runs / "classes", "labelled.npz", "-o", "r.png")["images"]
     wanted = -opened.log_prob(image, condition=label)
     np.testing.assert_allclose([row["nats"] for row in found], np.sort(wanted), rtol=1e-5)
+
+
+def test_a_data_set_with_captions_is_looked_at_by_its_labels(runs):
+    opened = jaxgen.load(runs / "classes")
+    data = opened.dataset.test
+    arrays = {"train": data.image, "test": data.image[:4], "test_captions": np.array(["a", "b", "c", "d"])}
+    np.savez("a.npz", **arrays, train_labels=data.label, test_labels=data.label[:4])
+    found = named_images(opened, "a.npz,levels=17")
+    np.testing.assert_array_equal(found.condition, data.label[:4])
+    np.savez("bare.npz", **arrays)
+    with pytest.raises(UsageError, match="bare.npz,levels=17 has no labels"):
+        named_images(opened, "bare.npz,levels=17")
 
 
 def test_a_split_is_ranked_whole_and_both_ends_are_shown(runs, capsys):
