@@ -18,7 +18,7 @@ def test_a_grid_has_each_image_in_its_place_and_nothing_else():
     seen = np.zeros(page.shape, bool)
     for i in range(5):
         at = np.s_[1 + i // 3 * 4 :, 1 + i % 3 * 5 :]
-        np.testing.assert_array_equal(page[at][:3, :4], np.round(image[i] * 255 / 4))
+        np.testing.assert_array_equal(page[at][:3, :4], np.round(image[i] / 4 * 255))
         seen[at][:3, :4] = True
     assert (page[~seen] == HOLE).all()
 
