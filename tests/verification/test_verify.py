@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +22,11 @@ from jaxgen.verification.causality import causality
 from jaxgen.verification.probability import normalisation
 from jaxgen.verification.sampling import frequencies
 from jaxgen.verification.subject import Subject
+from jaxgen.verification.training import TrainedPixels
 from jaxgen.verification.verify import checked
 
-FOLDERS = [path for path in sorted((ROOT / "experiments").glob("**/*.py")) if path.parent.name != "benchmarks"]
-RECIPES = [load_file(path) for path in FOLDERS]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("**/*.py"))
+RECIPES = [load_file(path) for path in EXPERIMENTS if "\ndef recipe(" in path.read_text()]
 
 
 @functools.cache
@@ -34,19 +34,20 @@ def report_of(model):
     return jaxgen.verify(model)
 
 
-def by_model():
-    """All recipes, of each model the one of the smallest images first; the others take minutes: `make soak`."""
-    made = {file.name: build(file, file.smoke).model for file in RECIPES}
-    seen, found = set(), []
-    for file in sorted(RECIPES, key=lambda file: math.prod(made[file.name].shape)):
-        kind = type(made[file.name])
-        marks = [pytest.mark.soak] if kind in seen and issubclass(kind, Density) else []
-        found.append(pytest.param(file, id=file.name, marks=marks))
-        seen.add(kind)
-    return found
+SUITE = ("digits", "gated_mnist_classes")
+"""Recipes with exact likelihood that are verified in the suite, one of them with labels. The sums, contexts and draws
+of all models are tested in `contract` and `models` by themselves; `make soak` verifies the others, in minutes."""
 
 
-@pytest.mark.parametrize("file", by_model())
+def by_recipe():
+    """All recipes; those that take minutes are marked."""
+    models = [build(file, file.smoke).model for file in RECIPES]
+    slow = [isinstance(model, Density) and model.exact for model in models]
+    slow = [exact and file.name not in SUITE for exact, file in zip(slow, RECIPES)]
+    return [pytest.param(f, id=f.name, marks=[pytest.mark.soak] * minutes) for f, minutes in zip(RECIPES, slow)]
+
+
+@pytest.mark.parametrize("file", by_recipe())
 def test_every_recipe_with_exact_likelihood_passes(file):
     """With its SMOKE knobs, on 9×10 images of three levels at most: what differs in size alone is one model."""
     model = build(file, file.smoke).model
@@ -58,8 +59,9 @@ def test_every_recipe_with_exact_likelihood_passes(file):
     report = report_of(model)
     assert report.ok, str(report)
     if isinstance(model, Autoregressive):
-        # A pixel model offers everything.
-        assert all(check.passed for check in report.checks), str(report)
+        # A pixel model offers everything, but that one of several networks does not say what a pixel adds to the loss.
+        lacks = [] if isinstance(model, TrainedPixels) else ["as trained"]
+        assert [check.name for check in report.checks if not check.passed] == lacks, str(report)
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((11, 12, 1), 2), ((4, 4, 2), 3)])
