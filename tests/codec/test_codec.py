@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.util
 import io
 import json
@@ -263,6 +264,47 @@ def test_a_truncated_file_is_found_wherever_it_ends(made):
         refused(made, data[:size], "damaged or cut short|no file of `jaxgen compress`")
     refused(made, data + b"\0", "damaged or cut short")
     refused(made, b"\x89PNG\r\n\x1a\n" + data[8:], "no file of `jaxgen compress`")
+
+
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"[" * 100_000, b"\xff", b'{"format": [2]}', b"{}"])
+def test_a_header_that_is_none_is_refused(made, text):
+    rest = len(text).to_bytes(4, "little") + text
+    data = container.MAGIC + hashlib.sha256(rest).digest() + rest
+    refused(made, data, r"its header cannot be read \(|has format .*, jaxgen .* reads 2")
+    with pytest.raises(UsageError, match=r"^it\.jgz "):
+        codec.header(data, "it.jgz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("count", value) for value in (0, -1, "2", True, 1.5, None)),
+        *(("shape", value) for value in ([3, 4], [3, 4, "3"], 3, [])),
+        *(("labels", value) for value in ("O", "|O", "<u8", 3, [])),
+        *((name, 7) for name in ("model", "digest", "machine", "probe", "images", "with", "about")),
+        *(("batch", value) for value in (0, "2", [])),
+        ("levels", None),
+    ],
+)
+def test_a_field_of_another_kind_is_named(made, name, value):
+    header, payload = container.unpack(made[3], "it")
+    refused(made, container.pack(header | {name: value}, payload), rf"its header cannot be read \({name}\)")
+    header.pop(name)
+    refused(made, container.pack(header, payload), rf"its header cannot be read \({name}\)")
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"count": 10**9, "labels": "|u1"}, "it holds other bytes than its header says"),
+        ({"batch": 6}, "it holds other bytes than its header says"),
+        ({"labels": "|u1", "count": 4}, "unconditional"),
+        ({"count": 10**30}, "for which there is no memory here"),
+        ({"with": {"another": "1"}}, "made with another 1, here is another None"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_file_is_refused(made, fields, match):
+    refused(made, changed(made[3], **fields), match)
 
 
 def test_another_model_is_refused(made):

@@ -41,7 +41,7 @@ def test_training_learns_what_the_conditions_say(kind, tmp_path):
     outcome = fit(recipe(model, data, **settings()), data, mesh=mesh, reporter=kept)
     noise = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))
     assert outcome.metrics["test/bits_per_dim"] < noise + 0.25
-    other = dataclasses.replace(data.test, condition=-data.test.condition)
+    other = data.test.replaced(condition=-data.test.condition)
     variables = jax.device_get(outcome.state.variables)
     assert evaluate(model, variables, other, mesh=mesh)["bits_per_dim"] > noise + 0.5
     # The grid shows the first validation images' conditions, from the start where there are fewer of them.

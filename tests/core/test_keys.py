@@ -64,7 +64,7 @@ def moved(model, start, mesh, pieces=1, draw=0):
 @pytest.mark.parametrize("name", MODELS)
 def test_devices_and_pieces_draw_as_one_device_does(name):
     model = MODELS[name]
-    assert all(objective.separable for objective in model.objectives())
+    assert all(objective.examples == "separable" for objective in model.objectives())
     start = jax.jit(lambda batch: init_state(recipe(model, DATA, batch=32, optimizer=optax.sgd(0.1)), batch))(BATCH)
     wanted, metrics = moved(model, start, ONE)
     found, theirs = moved(model, start, EIGHT, pieces=2)

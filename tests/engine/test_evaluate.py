@@ -15,7 +15,8 @@ from jaxgen.core.errors import UsageError
 from jaxgen.data.dataset import Split
 from jaxgen.engine.baselines import baselines
 from jaxgen.engine.devices.mesh import make_mesh
-from jaxgen.engine.evaluate import evaluate, figures, log_probs, mixture
+from jaxgen.engine.evaluate import evaluate, mixture, scores, summary
+from jaxgen.models.latent.vae import VAE
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.pixelrnn import PixelCNN
 
@@ -49,6 +50,41 @@ def test_the_whole_split_counts_once(variables, batch, devices):
     assert found["nats"] == pytest.approx(nats, rel=1e-6)
     assert found["bits_per_dim"] == pytest.approx(nats / np.log(2) / 16, rel=1e-6)
     assert found["bound"] is False
+    each = -table[np.arange(16), image].sum(1)
+    assert found["nats_stderr"] == pytest.approx(each.std(ddof=1) / np.sqrt(21), rel=1e-5)
+
+
+def test_draws_of_a_bound_are_averaged(variables):
+    """The mean of four draws is that of four evaluations; a single one is the first of them."""
+    data, keys = dataset(), [KEY, *(jax.random.fold_in(KEY, 2**31 + draw) for draw in (1, 2, 3))]
+    single = [scores(Bound(), variables, data.valid, key=key)["nats"] for key in keys]
+    averaged = scores(Bound(), variables, data.valid, key=KEY, draws=4)["nats"]
+    np.testing.assert_allclose(averaged, np.mean(single, axis=0), rtol=1e-6)
+    assert np.std(single, axis=0).min() > 0
+    with pytest.raises(UsageError, match="draws must be at least 1"):
+        evaluate(Bound(), variables, data.valid, draws=0)
+
+
+def test_the_bound_by_importance_samples_is_the_models_own():
+    model = VAE(shape=(4, 4, 1), levels=5, latent=2, hidden=(4,))
+    data, variables = dataset(), random_variables(model)
+    found = scores(model, variables, data.valid, batch=24, iw_samples=3, key=KEY)
+    image = np.concatenate([data.valid.image, np.repeat(data.valid.image[:1], 3, axis=0)])
+    for_model = jax.random.split(jax.random.fold_in(KEY, 0))[1]
+    wanted = -np.asarray(jax.jit(model.iwae_bound, static_argnums=3)(variables, image, for_model, 3))[:21]
+    np.testing.assert_allclose(found["nats"], wanted, rtol=1e-5)
+    with pytest.raises(UsageError, match="cannot give the bound L_K"):
+        evaluate(Table(), {"params": {"table": jnp.zeros((*SHAPE, LEVELS))}}, data.valid, iw_samples=3)
+
+
+def test_a_score_that_is_not_summed_is_refused(variables):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Unsummed(Table):
+        def scores(self, variables, batch, key):
+            return {"nats": jnp.zeros((len(batch["image"]), 16))}
+
+    with pytest.raises(UsageError, match=r"'nats' the shape \[\d+, 16\].*one number for each"):
+        evaluate(Unsummed(), variables, dataset().valid)
 
 
 def test_a_mixture_is_the_mean_of_probabilities():
@@ -58,15 +94,15 @@ def test_a_mixture_is_the_mean_of_probabilities():
     model = OrderEnsemble(model=net, orders=orders, **whole)
     variables, image = random_variables(model), np.random.default_rng(0).integers(0, 3, (5, 4, 4, 1)).astype(np.uint8)
     split = Split(image, None)
-    scores = [
-        log_probs(member, {"params": variables["params"][order]}, split, batch=2)
+    of_members = [
+        scores(member, {"params": variables["params"][order]}, split, batch=2)
         for member, order in zip(model.members, orders)
     ]
-    assert np.ptp(scores, axis=0).max() > 0.1, "members that agree show nothing"
-    np.testing.assert_allclose(np.exp(mixture(scores)), np.exp(scores).mean(axis=0), rtol=1e-12)
-    found = figures(mixture(scores), model.shape, bound=False)
-    assert found == pytest.approx(evaluate(model, variables, split), rel=1e-5)
-    np.testing.assert_allclose(mixture(scores[:1]), scores[0], rtol=1e-12)
+    log_probs, mixed = [-found["nats"] for found in of_members], mixture(of_members, model.shape)
+    assert np.ptp(log_probs, axis=0).max() > 0.1, "members that agree show nothing"
+    np.testing.assert_allclose(np.exp(-mixed["nats"]), np.exp(log_probs).mean(axis=0), rtol=1e-12)
+    assert summary(model, mixed) == pytest.approx(evaluate(model, variables, split), rel=1e-5)
+    np.testing.assert_allclose(mixture(of_members[:1], model.shape)["nats"], of_members[0]["nats"], rtol=1e-12)
 
 
 def test_images_without_labels_are_scored_where_labels_were_dropped_in_training():

@@ -56,7 +56,7 @@ def stopped_after(steps, capsys, *args):
 def limited(size, *args):
     """A command in a process whose files cannot grow beyond `size` bytes, which stands in for a full disk."""
     program = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-    program += f"import sys; from jaxgen.cli import main; sys.exit(main({[str(arg) for arg in args]!r}))"
+    program += f"import sys; from jaxgen.cli.main import main; sys.exit(main({[str(arg) for arg in args]!r}))"
     # Devices as in this process, so that the runs can be compared; and no torn programs in the tests' cache.
     environment = {**ENV, "JAX_NUM_CPU_DEVICES": "8", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
@@ -70,8 +70,8 @@ def test_a_script_that_ends_without_closing_loses_no_save(tmp_path, end, code):
     program = f"""
         import sys
         import jax
-        from jaxgen.checkpoint import Checkpoints
-        from jaxgen.mesh import make_mesh, replicated
+        from jaxgen.engine.checkpoint import Checkpoints
+        from jaxgen.engine.devices.mesh import make_mesh, replicated
 
         def save():
             big = jax.device_put(jax.random.normal(jax.random.key(0), (1 << 21,)), replicated(make_mesh()))
@@ -95,8 +95,8 @@ def test_a_save_that_fails_at_the_exit_is_said(tmp_path):
     program = f"""
         import resource
         import jax
-        from jaxgen.checkpoint import Checkpoints
-        from jaxgen.mesh import make_mesh, replicated
+        from jaxgen.engine.checkpoint import Checkpoints
+        from jaxgen.engine.devices.mesh import make_mesh, replicated
 
         big = jax.device_put(jax.random.normal(jax.random.key(0), (1 << 20,)), replicated(make_mesh()))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

@@ -44,7 +44,7 @@ def test_draws_with_replacement_are_uniform_and_may_exceed_the_data():
     rows = np.concatenate([indices(0, step, 1000, 10, replacement=True) for step in range(20)])
     counts = np.bincount(rows, minlength=10)
     assert ((counts - 2000) ** 2 / 2000).sum() < 27.9  # chi-squared, 9 degrees of freedom, p = 0.001
-    with pytest.raises(UsageError, match="batch 12 is larger than the 10 training images"):
+    with pytest.raises(UsageError, match="batch 12 is larger than the 10 training examples"):
         indices(0, 0, 12, 10)
 
 

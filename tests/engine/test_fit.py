@@ -120,7 +120,7 @@ def test_accumulation_gives_the_same_gradient(loops):
     batch = {"image": jnp.asarray(data.train.image[:16])}
     start = init_state(whole, batch)
     a, metrics = jax.jit(make_step(whole))(start, batch)
-    b, in_pieces = jax.jit(make_step(several, Layout(unrolled=not loops)))(start, batch)
+    b, in_pieces = jax.jit(make_step(several, layout=Layout(unrolled=not loops)))(start, batch)
     assert_close(a, b)
     assert metrics.keys() == in_pieces.keys()
     np.testing.assert_allclose(metrics["nats"], in_pieces["nats"], rtol=1e-6)
@@ -148,7 +148,15 @@ def test_pieces_that_fit_the_cache_are_chosen_on_a_cpu_only_where_that_changes_n
         separable: bool = True
 
         def objectives(self):
-            return (Objective("likelihood", self.loss, ("table",), separable=self.separable, piece=2),)
+            return (
+                Objective(
+                    "likelihood",
+                    self.loss,
+                    ("table",),
+                    examples="separable" if self.separable else "mixed",
+                    microbatch=2,
+                ),
+            )
 
     data = dataset()
     knobs = recipe(Cached(), data, batch=32)
@@ -248,7 +256,8 @@ def test_the_reporter_hears_everything_in_order(tmp_path, chunk):
     assert image.dtype == np.uint8
     assert image.max() < LEVELS
     assert outcome.best_step == 10
-    assert set(outcome.metrics) == {f"{s}/{m}" for s in ("valid", "test") for m in ("nats", "bits_per_dim")}
+    figures = ("nats", "bits_per_dim", "nats_stderr", "bits_per_dim_stderr")
+    assert set(outcome.metrics) == {f"{s}/{m}" for s in ("valid", "test") for m in figures}
 
 
 def test_metrics_of_a_chunk_are_means_over_the_steps_that_acted():
@@ -302,7 +311,7 @@ def test_a_finished_run_can_be_tested_again(tmp_path, devices):
     ("knobs", "message"),
     [
         ({"batch": 12}, "batch must be a positive multiple of the 8 devices.*got 12: use batch 16"),
-        ({"batch": 104}, "batch 104 is larger than the 96 training images"),
+        ({"batch": 104}, "batch 104 is larger than the 96 training examples"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"ema": 1.0}, "ema must be"),
         ({"clip": 0.0}, "clip must be positive"),
@@ -310,7 +319,7 @@ def test_a_finished_run_can_be_tested_again(tmp_path, devices):
         ({"accumulate": 2, "model": Noisy()}, "accumulate must be 1 for Noisy, got 2: its objective 'both' is no mean"),
         ({"chunk": 0}, "chunk must be at least 1"),
         ({"model": Table(levels=3)}, "Table is made for images .* with 3 levels, but 'stand-in' has .* with 5"),
-        ({"model": Duel(), "patience": 2}, "patience needs a validation likelihood, which Duel lacks"),
+        ({"model": Duel(), "patience": 2}, "patience needs a figure.*and Duel has none"),
     ],
 )
 def test_bad_recipes_are_refused_before_anything_is_written(tmp_path, knobs, message):

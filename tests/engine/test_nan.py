@@ -67,7 +67,7 @@ def test_bad_steps_are_skipped_on_request_and_change_nothing(chunk, parallel):
     data = dataset()
     label = data.train.label.copy()
     label[5] = 9
-    bad = dataclasses.replace(data, train=dataclasses.replace(data.train, label=label))
+    bad = dataclasses.replace(data, train=data.train.replaced(label=label))
     knobs = recipe(Bad(), bad, steps=18, optimizer=optax.adam(1e-2), ema=0.9, chunk=chunk, parallel=parallel)
     with pytest.raises(Diverged, match="not finite at step"):
         fit(knobs, bad)
@@ -86,7 +86,7 @@ def test_bad_steps_are_skipped_on_request_and_change_nothing(chunk, parallel):
 
 def test_a_run_that_skips_every_step_gives_up():
     data = dataset()
-    bad = dataclasses.replace(data, train=dataclasses.replace(data.train, label=np.full(96, 9, np.int32)))
+    bad = dataclasses.replace(data, train=data.train.replaced(label=np.full(96, 9, np.int32)))
     with pytest.raises(Diverged, match="not finite at step 99, the 100th such step in a row") as caught:
         fit(recipe(Bad(), bad, steps=1000, on_nan="skip"), bad)
     assert caught.value.step == 99

@@ -16,7 +16,7 @@ from jaxgen.runs.recipes.build import build
 from jaxgen.runs.recipes.file import load_file
 
 EXPERIMENTS = ROOT / "experiments"
-RECIPES = [load_file(path) for path in sorted(EXPERIMENTS.glob("*.py"))]
+RECIPES = [load_file(path) for path in sorted(EXPERIMENTS.rglob("*.py")) if "\ndef recipe(" in path.read_text("utf-8")]
 BINARY = ("binarized_mnist", "tfds:binarized_mnist")
 
 

@@ -74,13 +74,13 @@ class Saved:
         return self._read(lambda: {k: json.loads(bytes(np.asarray(v, np.uint8))) for k, v in texts.items()})
 
     def _described(self) -> tuple[Any, dict[str, Any]]:
-        """Shapes and dtypes of the state, and the record of its digests, empty in checkpoints of old."""
-        record = self.texts().get("digest", {})
+        """Shapes and dtypes of the state, and the record of its digests."""
+        record = self.texts()["digest"]
         saved = self._read(lambda: ocp.checkpointables_metadata(self.folder).metadata.get("state"))
         there = leaves_by_name(saved)
         if not there:
             raise Damaged("the description of its state cannot be read")
-        for name in record.get("leaves", ()):
+        for name in record["leaves"]:
             if name not in there:
                 raise Damaged(f"leaf '{name}' is gone")
         return saved, record
@@ -106,7 +106,7 @@ class Saved:
 
 def _compare(record: Mapping[str, Any], state: Any) -> None:
     """Raises `Damaged` with the first leaf that is not what was saved."""
-    for name, digest in digests(state).items() if record else ():
+    for name, digest in digests(state).items():
         if digest != record["leaves"].get(name):
             raise Damaged(f"leaf '{name}' is not what was saved")
 

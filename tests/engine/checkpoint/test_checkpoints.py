@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ import pytest
 from helpers import ROOT
 
 from jaxgen.core.errors import UsageError
-from jaxgen.engine.checkpoint.checkpoints import Checkpoints
+from jaxgen.engine.checkpoint.checkpoints import FIGURES, Checkpoints
 from jaxgen.engine.devices.mesh import make_mesh, replicated
 
 EVERYWHERE = replicated(make_mesh())
@@ -46,12 +47,11 @@ def same(a, b):
 def test_restored_equals_saved_on_another_number_of_devices(tmp_path):
     saved = tree(1.5)
     with Checkpoints(tmp_path / "c") as checkpoints:
-        checkpoints.save(3, saved, meta={"objectives": ["a"]})
+        checkpoints.save(3, saved)
         checkpoints.wait()
         back = checkpoints.restore(tree(where=ONE))
         assert same(back, saved)
         assert back["params"]["w"].sharding == ONE
-        assert checkpoints.meta() == {"objectives": ["a"]}
 
 
 def test_saves_leave_no_threads_and_no_open_files(tmp_path):
@@ -69,18 +69,30 @@ def test_saves_leave_no_threads_and_no_open_files(tmp_path):
         assert held() == before
 
 
-def test_keeps_the_latest_and_the_best(tmp_path):
+@pytest.mark.parametrize(("higher", "before"), [(False, True), (True, False)])
+def test_keeps_the_latest_and_the_best(tmp_path, higher, before):
+    """Whether a figure is recorded before its step is saved or after."""
+    sign = -1.0 if higher else 1.0
     scores = {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.5, 5: 1.0}
-    with Checkpoints(tmp_path / "c", keep=2, best="score") as checkpoints:
+    with Checkpoints(tmp_path / "c", keep=2, best="score", higher=higher) as checkpoints:
         for step, score in scores.items():
-            checkpoints.save(step, tree(step), {"score": score})
+            figures = {"score": sign * score, "other": math.nan}
+            if before:
+                checkpoints.record(step, figures)
+            checkpoints.save(step, tree(step))
+            if not before:
+                checkpoints.record(step, figures)
         checkpoints.save(6, tree(6))
         checkpoints.wait()
         assert checkpoints.steps == (2, 5, 6)
         assert (checkpoints.latest, checkpoints.best) == (6, 2)  # of equals, the earliest
         assert same(checkpoints.restore(tree(), "best"), tree(2))
-    with Checkpoints(tmp_path / "c", best="score", write=False) as again:
+    with Checkpoints(tmp_path / "c", best="score", higher=higher, write=False) as again:
         assert again.best == checkpoints.best
+        assert again.recorded == (1, 2, 3, 4, 5)
+    (tmp_path / "c" / FIGURES).write_text("{}x")
+    with pytest.raises(UsageError, match=r"figures\.json is damaged.*Remove it to go on"):
+        Checkpoints(tmp_path / "c")
 
 
 def test_every_save_is_made_even_while_another_is_under_way(tmp_path):
@@ -160,8 +172,8 @@ def test_a_write_that_fails_half_way_leaves_the_earlier_checkpoint(tmp_path):
         import json, resource, signal, sys
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         import jax, jax.numpy as jnp
-        from jaxgen.checkpoint import Checkpoints
-        from jaxgen.core import UsageError
+        from jaxgen.engine.checkpoint import Checkpoints
+        from jaxgen.core.errors import UsageError
         try:
             with Checkpoints({str(tmp_path / "c")!r}) as checkpoints:
                 checkpoints.save(1, {{"x": jnp.ones(3)}})

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import shutil
 import sys
 import types
@@ -15,15 +14,14 @@ import pytest
 from helpers.damage import flipped
 from helpers.runs import assert_equal
 from helpers.stand_ins import Table, dataset, recipe
-from orbax.checkpoint import v1 as ocp
 
 from jaxgen.core.errors import UsageError
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.engine.checkpoint.digest import digests
 from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
 from jaxgen.engine.fit import fit
-from jaxgen.engine.reporter import BEST
 
+BEST = "bits_per_dim"
 EIGHT = make_mesh()
 EVERYWHERE, SHARED = replicated(EIGHT), sharded(EIGHT)
 
@@ -38,7 +36,7 @@ def state(seed=0):
     counts = {"bytes": draw.integers(0, 256, 5, np.uint8), "flags": draw.random(9) < 0.5, "step": np.int32(seed)}
     made = {
         "variables": {"params": params, "counts": counts},
-        "ema": jax.tree.map(lambda x: x + 1, params),
+        "ema": {"params": jax.tree.map(lambda x: x + 1, params)},
         "key": jax.random.split(jax.random.key(seed)),
         "none": None,
     }
@@ -51,7 +49,8 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     with Checkpoints(folder, best=BEST) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(step, state(step), {BEST: 3.0 - step}, meta={"step": step})
+            checkpoints.save(step, state(step))
+            checkpoints.record(step, {BEST: 3.0 - step})
     return folder
 
 
@@ -98,7 +97,7 @@ def test_damage_to_any_file_is_said_or_does_no_harm(saved, tmp_path, damage, cap
             if "state" in file.parts:
                 variables = refused(checkpoints.variables, folder, "There is that of step 1: --step 1.")
                 if variables is not None:
-                    assert_equal(variables, {**two["variables"], "params": two["ema"]})
+                    assert_equal(variables, {**two["variables"], **two["ema"]})
     with Checkpoints(folder, best=BEST, write=False) as checkpoints:
         assert_equal(checkpoints.restore(two, 1), state(1))
     assert capfd.readouterr().err == ""  # no pages of traceback beside the sentence
@@ -106,7 +105,6 @@ def test_damage_to_any_file_is_said_or_does_no_harm(saved, tmp_path, damage, cap
     assert data
     assert not any(found[name] for name in data), "the very numbers were changed"
     assert found["2/_CHECKPOINT_METADATA"]
-    assert not found["2/metrics/metrics"]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +114,8 @@ def test_damage_to_any_file_is_said_or_does_no_harm(saved, tmp_path, damage, cap
         lambda folder: shutil.rmtree(folder / "meta"),
         lambda folder: [shutil.rmtree(p) if p.is_dir() else p.unlink() for p in folder.iterdir()],
         lambda folder: [p.write_bytes(b"") for p in folder.rglob("*") if p.is_file()],
-        lambda folder: (folder / "metrics" / "metrics").write_text("[1]"),
-        lambda folder: (folder / "metrics" / "metrics").write_text('{"other": 1.0}'),
-        lambda folder: (folder / "metrics" / "metrics").write_text(json.dumps({BEST: 9.0})),
     ],
-    ids=["no state", "no meta", "empty folder", "empty files", "no metrics", "other metrics", "another metric"],
+    ids=["no state", "no meta", "empty folder", "empty files"],
 )
 def test_who_goes_on_is_told_what_to_remove(saved, tmp_path, damage, capfd):
     folder = copied(saved, tmp_path)
@@ -150,16 +145,6 @@ def test_reads_that_end_after_the_damage_was_said_are_kept_quiet(saved, tmp_path
         for text in ("Event loop is closed", "anything else"):
             sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError(text)))
     assert [str(unraisable.exc_value) for unraisable in heard] == ["anything else"] * 2
-
-
-def test_a_checkpoint_of_old_has_no_digests_and_is_read(tmp_path):
-    with ocp.training.Checkpointer(str(tmp_path / "old")) as old:
-        meta = {"json": np.frombuffer(b"null", np.uint8).copy()}
-        old.save_checkpointables(5, {"state": state(5), "meta": meta})
-    with Checkpoints(tmp_path / "old", write=False) as checkpoints:
-        assert_equal(checkpoints.restore(state()), state(5))
-        assert_equal(checkpoints.variables(averaged=False), state(5)["variables"])
-        assert checkpoints.meta() is None
 
 
 def test_a_changed_number_is_named(saved, tmp_path):

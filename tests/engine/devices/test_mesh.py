@@ -125,7 +125,7 @@ def test_devices_that_share_cores_get_long_turns_and_an_arena_each(monkeypatch, 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of Linux")
 def test_long_turns_keep_the_scheduler_and_the_nice_value():
     program = (
-        "import os; from jaxgen.mesh import _long_turns; os.nice(3); _long_turns(); "
+        "import os; from jaxgen.engine.devices.cpu import _long_turns; os.nice(3); _long_turns(); "
         "print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
