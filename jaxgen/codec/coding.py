@@ -121,15 +121,20 @@ def decompress(
     check_model(model)
     found, payload = container.unpack(data, name)
     container.check_model(found, model, variables, name)
-    coder, steps = _constriction(), Steps(model, variables, found["batch"], found["labels"] is not None)
-    container.check_floats(found, steps, name)
     beside, start, tail = None, 0, conditions.tail(model.condition, model.shape)
     if found["labels"] is not None:
         kind = np.dtype(found["labels"])
         start = found["count"] * kind.itemsize * math.prod(tail)
-        beside = np.frombuffer(payload[:start], kind).reshape(-1, *tail)
+        if len(payload) >= start:
+            beside = np.frombuffer(payload[:start], kind).reshape(-1, *tail)
+    if len(payload) < start or (len(payload) - start) % 4 or found["batch"] > found["count"]:
+        raise UsageError(f"{name} is no file of `jaxgen compress`: it holds other bytes than its header says.")
+    conditions.check(model.condition, beside, found["count"], f"{name}: {type(model).__name__}", model.shape)
+    image = _room(found, model, name)
+    coder, steps = _constriction(), Steps(model, variables, found["batch"], beside is not None)
+    container.check_floats(found, steps, name)
     stream = coder.queue.RangeDecoder(np.frombuffer(payload[start:], "<u4").astype(np.uint32))
-    family, image = _family(coder), np.empty((found["count"], *model.shape), np.uint8)
+    family = _family(coder)
     otherwise = "here the model computes other floats than where it was made. Read it on the machine that made it."
     for part, told in _parts(len(image), steps, progress):
         n = part.stop - part.start
@@ -163,6 +168,14 @@ def check_model(model: Any) -> None:
     require(model, Incremental, "compress images")
 
 
+def _room(header: dict[str, Any], model: Any, name: str) -> np.ndarray:
+    """An array for all images of a file. Raises `UsageError` where there is no room for so many."""
+    try:
+        return np.empty((header["count"], *model.shape), np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise UsageError(f"{name} holds {header['count']:,} images, for which there is no memory here.") from error
+
+
 def _checked(model: Any, image: Any, condition: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels, or conditions, as they are stored."""
     image = np.ascontiguousarray(image)
@@ -175,11 +188,10 @@ def _checked(model: Any, image: Any, condition: Any) -> tuple[np.ndarray, np.nda
     if condition is None:
         return image, None
     if conditions.tail(model.condition, model.shape):
-        return image, np.ascontiguousarray(condition, "<f4")
+        return image, np.ascontiguousarray(condition, container.NUMBERS)
     label = np.asarray(condition)
     low, high = label.min(), label.max()
-    kinds = ("|u1", "|i1", "<u2", "<i2", "<i4")
-    return image, label.astype(next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max))
+    return image, label.astype(next(k for k in container.KINDS if np.iinfo(k).min <= low and high <= np.iinfo(k).max))
 
 
 def _parts(count: int, steps: Steps, progress: Progress | None) -> Iterator[tuple[slice, Progress | None]]:

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from jaxgen import __version__
 from jaxgen.codec.programs import Steps
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
+
+KINDS = ("|u1", "|i1", "<u2", "<i2", "<i4")
+"""How labels may be stored, the smallest first."""
+
+NUMBERS = "<f4"
+"""How vectors and maps are stored."""
 
 MAGIC = b"\x89jaxgen\n"
 FORMAT = 2
@@ -39,13 +46,48 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
     if hashlib.sha256(data[start:]).digest() != data[len(MAGIC) : start]:
         raise UsageError(f"{name} is damaged or cut short (its checksum differs): fetch or copy it again.")
     end = start + 4 + int.from_bytes(data[start : start + 4], "little")
-    header = json.loads(data[start + 4 : end])
-    if header["format"] != FORMAT:
+    try:
+        header = json.loads(data[start + 4 : end])
+        wrong = "" if isinstance(header, dict) else "it is no record"
+        if not wrong and header.get("format") == FORMAT:
+            wrong = ", ".join(key for key, fits in FIELDS.items() if key not in header or not fits(header[key]))
+    except (ValueError, RecursionError) as error:
+        wrong = str(error) or type(error).__name__
+    if wrong:
+        raise UsageError(f"{name} is no file of `jaxgen compress`: its header cannot be read ({wrong}).")
+    if header.get("format") != FORMAT:
+        maker = f"jaxgen {header['jaxgen']}" if "jaxgen" in header else "the jaxgen"
         raise UsageError(
-            f"{name} has format {header['format']}, jaxgen {__version__} reads {FORMAT}: read it with jaxgen "
-            f"{header['jaxgen']}, which made it."
+            f"{name} has format {header.get('format')}, jaxgen {__version__} reads {FORMAT}: read it with {maker}, "
+            "which made it."
         )
     return header, data[end:]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "jaxgen": _text,
+    "model": _text,
+    "digest": _text,
+    "shape": lambda value: isinstance(value, list) and len(value) == 3 and all(map(_whole, value)),
+    "levels": _whole,
+    "batch": _whole,
+    "with": lambda value: isinstance(value, dict),
+    "machine": _text,
+    "probe": _text,
+    "count": _whole,
+    "labels": lambda value: value is None or value in KINDS or value == NUMBERS,
+    "images": _text,
+    "about": lambda value: isinstance(value, dict),
+}
+"""What a header holds, and what each may be: a file is made by whoever likes."""
 
 
 def described(steps: Steps) -> dict[str, Any]:
@@ -86,10 +128,10 @@ def check_floats(header: dict[str, Any], steps: Steps, name: str) -> None:
     """Raises `UsageError` unless the model computes here, float for float, what it computed where a file was made."""
     here = _versions(steps.device)
     for what, value in header["with"].items():
-        if here[what] != value:
+        if here.get(what) != value:
             raise UsageError(
-                f"{name} was made with {what} {value}, here is {what} {here[what]}, where the model may compute other "
-                f"floats: read it with {what} {value}."
+                f"{name} was made with {what} {value}, here is {what} {here.get(what)}, where the model may compute "
+                f"other floats: read it with {what} {value}."
             )
     if header["probe"] != steps.probe():
         raise UsageError(
