@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import home_path
 
 
 def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[str] = ()) -> None:
@@ -30,13 +32,56 @@ def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[s
 
 def output(options: Any, default: str, suffixes: tuple[str, ...]) -> Path:
     """Where the result goes: --output, or a name in the run's folder. Raises `UsageError` where that cannot be."""
-    path = Path(options.output) if options.output else Path(options.run) / default
-    ends = " or ".join([", ".join(suffixes[:-1]), suffixes[-1]] if suffixes[1:] else suffixes)
-    if path.suffix not in suffixes:
-        raise UsageError(f"--output wants a name that ends in {ends}, got {str(path)!r}.")
-    if path.is_dir() or (options.output and not path.parent.is_dir()):
-        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder is not there'}.")
+    if options.output:
+        return placed(options.output, suffixes)
+    path = Path(options.run) / default
+    if path.parent.is_dir():  # what is no run is refused when it is opened
+        _check_place(path, "--output")
     return path
+
+
+def placed(name: str, suffixes: tuple[str, ...], flag: str = "--output") -> Path:
+    """The file that a flag names for a result. Raises `UsageError`, before anything is computed, for a name with none
+    of the suffixes, in letters of either case, and where no file can be written."""
+    path = home_path(name)
+    if path.suffix.lower() not in suffixes:
+        ends = " or ".join([", ".join(suffixes[:-1]), suffixes[-1]] if suffixes[1:] else suffixes)
+        raise UsageError(f"{flag} wants a name that ends in {ends}, got {str(path)!r}.")
+    _check_place(path, flag)
+    return path
+
+
+def new_folder(name: str, flag: str, or_empty: bool = False) -> Path:
+    """The folder that a flag names, which is to be made. Raises `UsageError` where something lies there already, but
+    an empty folder if that will do, and where none can be made."""
+    path = home_path(name)
+    if path.exists() and not (or_empty and path.is_dir() and not any(path.iterdir())):
+        raise UsageError(f"{flag} {path}: something lies there already, give a new folder.")
+    _check_place(path, flag, folder=True)
+    return path
+
+
+def _check_place(path: Path, flag: str, folder: bool = False) -> None:
+    """Raises `UsageError` unless something of that name can be written."""
+    parent, wrong = path.absolute().parent, ""
+    if path.is_dir() and not folder:
+        wrong = "it is a folder"
+    elif not parent.is_dir():
+        wrong = f"{'the folder above it' if folder else 'its folder'} is not there"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        wrong = f"{parent} cannot be written to, name another place with {flag}"
+    if wrong:
+        raise UsageError(f"{flag} {path}: {wrong}.")
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Arrays by name as a compressed .npz. Whole file or none."""
+    import numpy as np
+
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    part.replace(path)
 
 
 def said(figures: Mapping[str, Any], bound: bool = False) -> str:

@@ -120,8 +120,8 @@ def _options(model: Any, draw: Callable[..., Any], temperature: float) -> dict[s
             raise UsageError(f"{said}. Leave temperature at 1, got {temperature:g}.")
         others = ", ".join(models_with(Autoregressive))  # type: ignore[type-abstract]
         raise UsageError(
-            f"{said}, for it does not draw value by value from probabilities that could be sharpened. Leave temperature "
-            f"at 1, got {temperature:g}. Models that can: {others}."
+            f"{said}, for it does not draw value by value from probabilities that could be sharpened. Leave "
+            f"temperature at 1, got {temperature:g}. Models that can: {others}."
         )
     check_temperature(temperature)
     return {"temperature": float(temperature)}

@@ -197,7 +197,7 @@ def test_a_picture_of_the_users_is_completed(runs, capsys):
         (["train", "tiny", "--data", "pictures"], ["b.png", "cannot be decoded"]),
         (["train", "tiny", "--batch", "12"], ["batch must be a positive multiple of the 8 devices", "got 12"]),
         (["train", "tiny", "--batch", "0"], ["batch must be", "got 0"]),
-        (["train", "tiny", "--batch", "4096"], ["batch 4096 is larger than the 1294 training images"]),
+        (["train", "tiny", "--batch", "4096"], ["batch 4096 is larger than the 1294 training examples"]),
         (["train", "tiny", "--steps", "-1"], ["steps must be at least 1, got -1"]),
         (["train", "tiny", "--seed", str(2**32)], ["seed must be a whole number from 0 to 4294967295, got 4294967296"]),
         (["sample", "{runs}/tiny", "--seed", "-1"], ["seed must be a whole number from 0", "got -1"]),
@@ -218,7 +218,7 @@ def test_a_picture_of_the_users_is_completed(runs, capsys):
         (["sample", "{runs}/tiny", "--step", "bst"], ["--step wants best, last or a number, got 'bst'"]),
         (["sample", "{runs}/tiny", "-o", "x.jpg"], ["a name that ends in .png, .gif or .npz, got 'x.jpg'"]),
         (["sample", "{runs}/tiny", "-o", "no/x.png"], ["its folder is not there"]),
-        (["evaluate", "{runs}/gan"], ["DCGAN cannot be evaluated by likelihood", "Models that can: ", "PixelCNN"]),
+        (["evaluate", "{runs}/gan"], ["DCGAN cannot be evaluated", "Models that can: ", "PixelCNN"]),
         (["evaluate", "{runs}/tiny", "--split", "tset"], ["tset", "test"]),
         (["evaluate", "{runs}/tiny", "--data", "other.npz"], ["8×8×1 images of 17 levels", "9×9×1 of 17"]),
         (["evaluate", "{runs}/tiny", "--batch", "0"], ["--batch must be at least 1"]),
@@ -281,6 +281,44 @@ def test_a_home_is_found_where_no_shell_has_put_it_in(runs, capsys, monkeypatch,
     assert "there is no run " + str(tmp_path / "none") in refused(capsys, "sample", "~/none")
     monkeypatch.delenv("HOME")
     assert "there is no run ~nobody-of-this-name/r" in refused(capsys, "sample", "~nobody-of-this-name/r")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(runs, capsys, monkeypatch):
+    """For each command that leaves a file; its work is not begun."""
+    import os
+
+    import jaxgen.runs.load
+    from jaxgen import verification
+
+    (here := Path("here")).mkdir()
+    np.savez("a.npz", image=np.zeros((1, 8, 8, 1), np.uint8))
+    monkeypatch.setattr(jaxgen.runs.load, "load", None)
+    monkeypatch.setattr(verification, "verify", None)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in ("here", "tiny"))
+    for args in (
+        ["sample", runs / "tiny"],
+        ["sample", runs / "tiny", "-o", here / "a.GIF"],
+        ["sample", runs / "tiny", "-o", "a.png", "--frames", here / "frames"],
+        ["complete", runs / "tiny", "-o", here / "a.png"],
+        ["compress", runs / "tiny", "-o", here / "a.jgz"],
+        ["decompress", runs / "tiny", "a.npz", "-o", here / "a.NPZ"],
+        ["decompress", runs / "tiny", "a.npz", "-o", here / "pictures"],
+        ["verify", "tiny", "-o", here / "a.png"],
+        ["compare", runs / "tiny", "-o", here / "a.png"],
+        ["data", "show", "digits", "-o", here / "a.png"],
+    ):
+        assert "cannot be written to" in refused(capsys, *args), args
+
+
+def test_a_suffix_in_capitals_is_one(runs, capsys):
+    from PIL import Image
+
+    for name, kind in (("A.PNG", "PNG"), ("A.GIF", "GIF")):
+        assert said(capsys, "sample", runs / "tiny", "--num", 1, "-o", name)[0] == 0
+        with Image.open(name) as picture:
+            assert picture.format == kind
+    assert said(capsys, "sample", runs / "tiny", "--num", 1, "-o", "A.NPZ")[0] == 0
+    assert saved("A.NPZ").shape == (1, 8, 8, 1)
 
 
 def test_devices_that_are_not_here_are_named_in_one_sentence(runs, capsys, monkeypatch):

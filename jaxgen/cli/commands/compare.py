@@ -13,7 +13,7 @@ import tyro
 
 from jaxgen.cli import flags
 from jaxgen.cli.commands.runs import _reached, figures, plain
-from jaxgen.cli.output import table
+from jaxgen.cli.output import placed, table
 from jaxgen.core.errors import UsageError
 from jaxgen.runs.history import UNITS, History, read_summary
 
@@ -36,7 +36,7 @@ def run(args: Sequence[str]) -> int:
     options = flags.parse(Compare, args, "jaxgen compare")
     if not options.runs:
         raise UsageError("`jaxgen compare` wants RUN [RUN ...], folders of runs; `jaxgen runs` lists them.")
-    path = _output(options.out)
+    path = placed(options.out, (".png",), "--out")
     names = [plain(name.rstrip("/") or name) for name in options.runs]
     found = [read_summary(Path(name)) for name in options.runs]
     metrics = shared(found)
@@ -117,12 +117,3 @@ def _title(found: Sequence[History]) -> str:
     """What runs have in common, above their picture."""
     model, data = ({plain(run.about.get(name, "")) for run in found} for name in ("model", "data"))
     return " on ".join(own.pop() for own in (model, data) if len(own) == 1 and own != {""})
-
-
-def _output(name: str) -> Path:
-    path = Path(name)
-    if path.suffix != ".png":
-        raise UsageError(f"--out wants a name that ends in .png, got {name!r}.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"--out {path}: {'it is a folder' if path.is_dir() else 'its folder is not there'}.")
-    return path

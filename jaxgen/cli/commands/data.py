@@ -6,13 +6,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from jaxgen.cli import flags
-from jaxgen.cli.output import at_least_one
+from jaxgen.cli.output import at_least_one, placed
 from jaxgen.core.errors import UsageError, nearest
 
 
@@ -96,19 +95,18 @@ def _prepare(args: Sequence[str]) -> int:
 
 def _show(args: Sequence[str]) -> int:
     options = flags.parse(Show, args, "jaxgen data show")
-    if options.output and not options.output.endswith(".png"):
-        raise UsageError(f"--output wants a name that ends in .png, got {options.output!r}.")
+    path = placed(options.output, (".png",)) if options.output else None
     at_least_one(num=options.num)
     from jaxgen.data.source import source
 
     dataset = source(options.data).load()
     found = _described(dataset)
-    if options.output:
+    if path is not None:
         from jaxgen.pictures.grid import write_grid
 
         image = dataset.train.image[: options.num]
-        write_grid(image, max(dataset.levels, int(image.max()) + 1), Path(options.output))
-        found["output"] = options.output
+        write_grid(image, max(dataset.levels, int(image.max()) + 1), path)
+        found["output"] = str(path)
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
@@ -118,8 +116,8 @@ def _show(args: Sequence[str]) -> int:
         beside = f", {split['classes']} classes" if split["classes"] else ""
         beside += f", conditions of {'×'.join(map(str, split['condition']))}" if split["condition"] else ""
         sys.stdout.write(f"  {name:<6}{split['count']:>9,} images, mean {split['mean']:.4g}{beside}\n")
-    if options.output:
-        sys.stdout.write(f"{options.output}\n")
+    if path is not None:
+        sys.stdout.write(f"{path}\n")
     return 0
 
 

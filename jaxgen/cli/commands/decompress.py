@@ -11,7 +11,7 @@ import tyro
 
 from jaxgen.cli import flags
 from jaxgen.cli.open import OfRun, open_run
-from jaxgen.cli.output import say
+from jaxgen.cli.output import new_folder, placed, say, write_npz
 from jaxgen.core.errors import UsageError
 
 
@@ -41,14 +41,14 @@ def run(args: Sequence[str]) -> int:
 
     header = codec.header(data, str(file))
     channels = header["shape"][2]
-    if path.suffix != ".npz" and channels not in (1, 3):
+    if path.suffix.lower() != ".npz" and channels not in (1, 3):
         raise UsageError(f"--output: images of {channels} channels are no pictures: give an .npz.")
     options.step = options.step or _step(header, file, Path(options.run))
     run = open_run(options, 1)
     with counted(header["count"], "images") as told:
         found = codec.decompress(run.model, run.variables, data, str(file), told)
-    if path.suffix == ".npz":
-        _write_npz(found, path)
+    if path.suffix.lower() == ".npz":
+        write_npz(path, **{name: array for name, array in found._asdict().items() if array is not None})
     else:
         _write_pictures(found.image, run.model.levels, path)
     figures = {"output": str(path), "step": run.step, "count": len(found.image), "labels": found.label is not None}
@@ -75,26 +75,12 @@ def _step(header: Mapping[str, Any], file: Path, folder: Path) -> str:
 
 
 def _target(name: str) -> Path:
-    path = Path(name)
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: its folder is not there.")
-    if path.suffix == ".npz":
-        if path.exists():
-            what = "it is a folder" if path.is_dir() else "this file is there already; give another name with -o"
-            raise UsageError(f"--output {path}: {what}.")
-    elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(f"--output {path}: something lies there already; give a new folder, or an .npz.")
+    if Path(name).suffix.lower() != ".npz":
+        return new_folder(name, "--output", or_empty=True)
+    path = placed(name, (".npz",))
+    if path.exists():
+        raise UsageError(f"--output {path}: this file is there already; give another name with -o.")
     return path
-
-
-def _write_npz(found: Any, path: Path) -> None:
-    import numpy as np
-
-    arrays = {name: array for name, array in found._asdict().items() if array is not None}
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    part.replace(path)
 
 
 def _write_pictures(image: Any, levels: int, folder: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.cli import flags
-from jaxgen.core.errors import UsageError
+from jaxgen.cli.output import placed
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,7 +34,7 @@ def run(args: Sequence[str]) -> int:
     of_run = bool(args) and not args[0].startswith("-") and Path(args[0]).is_dir()
     if of_run:
         options = flags.parse(Verify, args[1:], f"jaxgen verify {args[0]}")
-        _check(options)
+        place = _place(options)
         from jaxgen.engine.devices import cpu
         from jaxgen.runs.folder import read_run
         from jaxgen.runs.load import load
@@ -44,7 +45,7 @@ def run(args: Sequence[str]) -> int:
         made, variables, name, folder = opened.recipe, opened.variables, opened.record.file.name, Path(args[0])
     else:
         file, options, settings = flags.with_recipe(Verify, args, "jaxgen verify")
-        _check(options)
+        place = _place(options)
         from jaxgen.engine.devices import cpu
         from jaxgen.runs import recipes
 
@@ -55,7 +56,10 @@ def run(args: Sequence[str]) -> int:
 
     report = verification.verify(made.model, variables, seed=made.seed, told=_told)
     page = report.picture() if options.output or not report.ok else None
-    path = Path(options.output) if options.output else folder / f"verify-{name}.png"
+    path = place or folder / f"verify-{name}.png"
+    if page is not None and place is None and not os.access(folder, os.W_OK | os.X_OK):
+        sys.stderr.write(f"no picture: {folder} cannot be written to; name another place with --output\n")
+        page = None
     if page is not None:
         from jaxgen.pictures.grid import save_png
 
@@ -81,12 +85,8 @@ def run(args: Sequence[str]) -> int:
     return 0 if report.ok else 1
 
 
-def _check(options: Verify) -> None:
-    path = Path(options.output)
-    if options.output and path.suffix != ".png":
-        raise UsageError(f"--output wants a name that ends in .png, got {options.output!r}.")
-    if options.output and (path.is_dir() or not path.parent.is_dir()):
-        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder is not there'}.")
+def _place(options: Verify) -> Path | None:
+    return placed(options.output, (".png",)) if options.output else None
 
 
 def _told(name: str) -> None:
