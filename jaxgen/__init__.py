@@ -12,9 +12,10 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "jaxgen.core.errors": ("UsageError",),
-    "jaxgen.core.model": ("Aux", "Batch", "Model", "Objective", "Variables"),
+    "jaxgen.core.model": ("Aux", "Batch", "ImageModel", "Model", "Objective", "Variables"),
     "jaxgen.core.capabilities": (
-        *("Autoregressive", "Completer", "Density", "Encoder", "Incremental", "Reconstructor", "Sampler"),
+        *("Autoregressive", "Completer", "Density", "Encoder", "ImportanceWeighted", "Incremental", "Latent"),
+        *("Reconstructor", "Sampler", "Scored"),
     ),
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
@@ -25,9 +26,12 @@ _HOMES = {
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),
         *("idx", "npz", "requantised", "source", "tfds"),
     ),
-    "jaxgen.engine.recipe": ("Recipe",),
+    "jaxgen.core.judges": ("Judge",),
+    "jaxgen.engine.contract": ("contract",),
+    "jaxgen.engine.recipe": ("Graft", "Recipe"),
     "jaxgen.engine.fit": ("fit",),
     "jaxgen.engine.optimizers": ("muon", "warmup_cosine"),
+    "jaxgen.runs.grafts": ("model_of",),
     "jaxgen.runs.load": ("load",),
     "jaxgen.verification": ("verify",),
 }
