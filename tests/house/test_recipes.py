@@ -1,4 +1,5 @@
-"""Every recipe of `experiments/` trains with its SMOKE knobs, on images made here, and reaches what it announces."""
+"""Recipes train with their SMOKE knobs, on images made here, and reach what they announce: one of each model in the
+suite, every recipe of `experiments/` by `make soak`."""
 
 from __future__ import annotations
 
@@ -17,6 +18,9 @@ from jaxgen.runs.recipes.file import load_file
 
 EXPERIMENTS = ROOT / "experiments"
 RECIPES = [load_file(path) for path in sorted(EXPERIMENTS.rglob("*.py")) if "\ndef recipe(" in path.read_text("utf-8")]
+OF_MODEL = {file.headline()["model"]: file.name for file in RECIPES}
+"""The recipe of each model that the suite trains."""
+
 BINARY = ("binarized_mnist", "tfds:binarized_mnist")
 
 
@@ -27,11 +31,6 @@ def flags(settings):
         values = value if isinstance(value, tuple) else (value,)
         found += [f"--{name.replace('_', '-')}", *map(str, values)]
     return found
-
-
-@pytest.fixture(params=RECIPES, ids=lambda file: file.name)
-def file(request):
-    return request.param
 
 
 @pytest.fixture
@@ -69,6 +68,13 @@ def compiled(monkeypatch):
     return found
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=() if file.name in OF_MODEL.values() else pytest.mark.soak, id=file.name)
+        for file in RECIPES
+    ],
+)
 def test_smoke_run_reaches_the_figures_that_the_recipe_announces(file, images, tmp_path, capsys, compiled):
     """And no train step has a convolution inside a loop (`tests/engine/test_jaxprs.py`)."""
     data = {} if images is None else {"data": f"npz:{images}"}
@@ -76,8 +82,10 @@ def test_smoke_run_reaches_the_figures_that_the_recipe_announces(file, images, t
     assert main(arguments) == 0, capsys.readouterr().err
     result = json.loads(capsys.readouterr().out)
     assert result["step"] == build(file, {**file.smoke, **data}).steps
-    for name in file.expected:
+    for name in {*file.expected} - {*file.presets}:
         assert math.isfinite(result["metrics"][name])
+    for preset in file.presets:
+        assert {*file.with_preset(preset).expected} <= {*result["metrics"]}
     if "test/bits_per_dim" in result["metrics"]:
         # Untrained, a model is about as good as uniform noise, and the images are just that.
         assert result["metrics"]["test/bits_per_dim"] == pytest.approx(result["baselines"]["uniform"], rel=0.5)
@@ -86,6 +94,7 @@ def test_smoke_run_reaches_the_figures_that_the_recipe_announces(file, images, t
     assert not any(map(convolutions, compiled))
 
 
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.name)
 def test_headline_names_model_data_and_figures(file):
     made, headline = build(file), file.headline()
     assert headline["model"].replace(" ", "") == type(made.model).__name__
