@@ -268,7 +268,8 @@ class _Fit:
         score, better = math.nan, False
         if best is not None:
             if best.name not in told[best.split]:
-                names = ", ".join(name for name in told[best.split] if isinstance(told[best.split][name], float))
+                figures = told[best.split].items()
+                names = ", ".join(n for n, v in figures if isinstance(v, float) and not n.endswith("_stderr"))
                 raise UsageError(f"best={best.name!r} is no figure of this run: there are {names}.")
             score = told[best.split][best.name]
             sign = -1.0 if best.higher else 1.0
