@@ -266,6 +266,24 @@ def test_load_gives_the_averaged_variables_of_the_best_step(trained):
         load(folder, 5)
 
 
+def test_a_run_is_not_pickled_and_says_what_to_do_instead(trained):
+    with pytest.raises(UsageError, match=r"a run cannot be pickled: .*jaxgen\.load\('.*/run', 4\)"):
+        pickle.dumps(load(trained[0], 4))
+
+
+def test_seeds_that_a_key_cannot_hold_are_refused(trained):
+    run = load(trained[0])
+    image = np.zeros((1, 8, 8, 1), np.uint8)
+    for seed in (-1, 2**32, 2**63, True):
+        for call in (
+            lambda seed: run.sample(1, seed),
+            lambda seed: run.complete(image, np.ones((8, 8), bool), seed),
+            lambda seed: run.evaluate("valid", seed=seed),
+        ):
+            with pytest.raises(UsageError, match=r"seed must be a whole number from 0 to 4294967295, got "):
+                call(seed)
+
+
 def test_compiled_functions_are_the_models(trained):
     folder, _ = trained
     loaded = load(folder)
