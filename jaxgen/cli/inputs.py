@@ -24,7 +24,7 @@ from jaxgen.explore.inputs import checked_condition
 
 IMAGES = (
     "A split of the run's data (test, valid, train), an .npz with the images as `image`, a picture, a folder of "
-    "pictures, or a data set as `jaxgen data list` names them."
+    "pictures, or a data set as `jaxgen data list` names them; with :N behind it, the one image of that number, from 0."
 )
 Images = Annotated[str, tyro.conf.arg(help=IMAGES)]
 
@@ -39,11 +39,13 @@ SPLITS = ("test", "valid", "train")
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """Images `uint8[b,h,w,c]` with the model's levels, a name for each, and what the model is conditioned on."""
+    """Images `uint8[b,h,w,c]` with the model's levels, a name for each, what the model is conditioned on, and the
+    labels that they have, whether the model knows of them or not."""
 
     image: np.ndarray
     names: list[str]
     condition: np.ndarray | None
+    label: np.ndarray | None = None
 
 
 def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
@@ -77,19 +79,22 @@ def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
 
 def named_images(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found:
     """Images of a split of the run's data, of an .npz that a command wrote (`saved`), of one picture, of a folder of
-    pictures, or of another data set's test split: all, or `num` of them, evenly spaced.
+    pictures, or of another data set's test split: all, or `num` of them, evenly spaced, or the one that a name such as
+    `test:5` says.
 
     Pictures are requantised to the model's levels. Conditions are the images' own, or `label` for all. Raises
     `UsageError` for another size, levels of a data set, and conditions that are missing or of another kind.
     """
+    name, chosen = _one_of(name, num)
     path = Path(name)
     if name not in SPLITS and path.is_file() and path.suffix.lower() in SUFFIXES:
+        _spaced(1, chosen)
         found = _read(run, [path], [name])
     elif name not in SPLITS and path.is_dir() and (files := picture_files(path)):
-        files = [files[i] for i in _spaced(len(files), num)]
+        files = [files[i] for i in _spaced(len(files), chosen)]
         found = _read(run, files, [str(file.relative_to(path)) for file in files])
     else:
-        found = saved(run, name, num, label) or _of_data(run, name, num, with_labels=label is None)
+        found = saved(run, name, chosen, label) or _of_data(run, name, chosen, with_labels=label is None)
     if label is not None:
         return dataclasses.replace(found, condition=labels(run.model, label, len(found.image)))
     kind = run.model.condition
@@ -100,9 +105,9 @@ def named_images(run: Any, name: str, num: int | None = None, label: int | None 
     return found
 
 
-def saved(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found | None:
+def saved(run: Any, name: str, num: int | range | None = None, label: int | None = None) -> Found | None:
     """Images of an .npz as `jaxgen sample` and `jaxgen decompress` write it, with the array `image`, at the model's
-    levels: all, or `num` of them, evenly spaced. None for any other name, that of a split among them.
+    levels: all, or `num` of them, evenly spaced, or a range. None for any other name, that of a split among them.
 
     Conditions are the file's `label` or `condition`, or `label` for all. Raises `UsageError` for what does not fit.
     """
@@ -117,16 +122,18 @@ def saved(run: Any, name: str, num: int | None = None, label: int | None = None)
         raise UsageError(f"{name}: wanted images uint8[n, height, width, channels], got {image.dtype}{[*image.shape]}.")
     run.check(image.shape[1:], max(int(image.max()) + 1, run.model.levels), name)
     index = _spaced(len(image), num)
-    names = [f"{path.stem} {i}" for i in index]
+    named = arrays.get("label", np.empty(0))
+    own = named[index] if named.shape == image.shape[:1] and np.issubdtype(named.dtype, np.integer) else None
+    found = Found(image[index], [f"{path.stem} {i}" for i in index], None, own)
     if label is not None:
-        return Found(image[index], names, labels(run.model, label, len(index)))
+        return dataclasses.replace(found, condition=labels(run.model, label, len(index)))
     if "condition" in arrays:
         arrays["condition"] = checked_conditions(arrays["condition"], f"{name}, array 'condition'")
     condition = run.model.condition_of(arrays) if _has_condition(run.model, arrays) else None
     if condition is None:
-        return Found(image[index], names, None)
+        return found
     try:
-        return Found(image[index], names, checked_condition(run.model, condition, len(image))[index])
+        return dataclasses.replace(found, condition=checked_condition(run.model, condition, len(image))[index])
     except UsageError as error:
         raise UsageError(f"{name}: {error}.") from error
 
@@ -165,8 +172,23 @@ def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> 
         raise UsageError(f"--condition {file}: {error}.") from error
 
 
-def _spaced(count: int, num: int | None) -> np.ndarray:
-    """Places of `num` of `count` things, evenly spaced, since files are often sorted; all for None."""
+def _one_of(name: str, num: int | None) -> tuple[str, int | range | None]:
+    """A name of images without the number behind it, and that number's place, or `num` where there is none."""
+    numbered = re.fullmatch(r"(.+):(\d+)", name)
+    if numbered is None or Path(name).exists():
+        return name, num
+    return numbered[1], range(int(numbered[2]), int(numbered[2]) + 1)
+
+
+def _spaced(count: int, num: int | range | None) -> np.ndarray:
+    """Places of `num` of `count` things, evenly spaced, since files are often sorted; all for None, a range as it is.
+
+    Raises `UsageError` for a range beyond them.
+    """
+    if isinstance(num, range):
+        if num.stop > count:
+            raise UsageError(f"there is no image {num[-1]}: they are {count:,}, numbered from 0 to {count - 1:,}.")
+        return np.array(num)
     return np.linspace(0, count - 1, count if num is None else min(num, count)).astype(int)
 
 
@@ -183,7 +205,7 @@ def _read(run: Any, files: list[Path], names: list[str]) -> Found:
     return Found(image, names, None)
 
 
-def _of_data(run: Any, name: str, num: int | None, with_labels: bool) -> Found:
+def _of_data(run: Any, name: str, num: int | range | None, with_labels: bool) -> Found:
     if name in SPLITS:
         dataset, split, label = run.dataset, getattr(run.dataset, name), name
         if split is None:
@@ -201,7 +223,8 @@ def _of_data(run: Any, name: str, num: int | None, with_labels: bool) -> Found:
     condition = run.model.condition_of(batch) if with_labels and _has_condition(run.model, batch) else None
     if condition is not None:
         condition = np.asarray(checked_condition(run.model, condition, len(index)))
-    return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition)
+    own = np.asarray(batch["label"]) if "label" in batch else None
+    return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition, own)
 
 
 def _has_condition(model: Any, arrays: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """Curves of several runs in one picture: validation bold with marks, training thin behind it, the best point ringed.
 
-Only this file imports matplotlib. Figures are drawn without its global state, on any machine, terminal or not.
+Only this file and `scatter` import matplotlib. Figures are drawn without its global state, on any machine, terminal or
+not.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import re
 import warnings
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from helpers import recipes as face_recipes
@@ -20,14 +19,11 @@ from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim
 from jaxgen.data.arrays import digits
 from jaxgen.data.dataset import digest
-from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.explore.likelihood import drawing_rank
 from jaxgen.pictures.animation import write_gif
 from jaxgen.pictures.grid import HOLE, displayed
 from jaxgen.pictures.heat import field_picture, heat
 from jaxgen.pictures.page import LINE, OUTSIDE, scale_for
-from jaxgen.runs import recipes
-from jaxgen.runs.folder import open_folder
 
 CLASSES = "PixelCNN(shape=(size, size, 1), levels=levels, layers=1, features=width, head=4, condition=Classes(10))"
 
@@ -45,16 +41,7 @@ def runs(tmp_path_factory):
     model = "PixelCNN\nfrom jaxgen.core.conditions import Classes"
     text = face_recipes.HEAD.format(title="Classes", model=model, made=CLASSES)
     (home / "experiments" / "classes.py").write_text(text)
-    for name in ("tiny", "classes", "gan"):
-        file = recipes.load_file(home / "experiments" / f"{name}.py")
-        open_folder(home / name, file, file.settings({}), {})
-        made = recipes.build(file, file.settings({})).model
-        variables = jax.jit(made.init)(jax.random.key(0), {"image": np.zeros((8, 8, 8, 1), np.uint8)})
-        draw = np.random.default_rng(0)
-        noisy = jax.tree.map(lambda a: a + 0.3 * draw.standard_normal(a.shape, np.float32), variables)  # noqa: B023
-        with Checkpoints(home / name / "checkpoints") as checkpoints:
-            checkpoints.save(1, {"variables": noisy})
-    return home
+    return face_recipes.untrained(home, "tiny", "classes", "gan")
 
 
 def draw_pictures(folder, count=4, size=8):

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
+import jax
+import numpy as np
+
 from jaxgen.cli.main import main
+from jaxgen.engine.checkpoint.checkpoints import Checkpoints
+from jaxgen.runs import recipes
+from jaxgen.runs.folder import open_folder
 
 HEAD = '''"""{title} on digits. 0000.00000: 9 bits/dim. Ours: none."""
 import optax
@@ -60,4 +66,18 @@ def train(folder, *names):
     write(folder)
     for name in names:
         assert main(["train", str(folder / "experiments" / f"{name}.py"), "--run", str(folder / name)]) == 0
+    return folder
+
+
+def untrained(folder, *names):
+    """A run for each recipe of these names, with strong random weights: nothing is trained."""
+    for name in names:
+        file = recipes.load_file(folder / "experiments" / f"{name}.py")
+        open_folder(folder / name, file, file.settings({}), {})
+        model = recipes.build(file, file.settings({})).model
+        variables = jax.jit(model.init)(jax.random.key(0), {"image": np.zeros((8, 8, 8, 1), np.uint8)})
+        draw = np.random.default_rng(0)
+        noisy = jax.tree.map(lambda a: a + 0.3 * draw.standard_normal(a.shape, np.float32), variables)  # noqa: B023
+        with Checkpoints(folder / name / "checkpoints") as checkpoints:
+            checkpoints.save(1, {"variables": noisy})
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import tyro
 
 from jaxgen.cli import flags
 from jaxgen.cli.open import OfRun, open_run
-from jaxgen.cli.output import at_least_one, output, say
+from jaxgen.cli.output import at_least_one, new_folder, output, say, write_npz
 from jaxgen.core.errors import UsageError
 
 
@@ -33,6 +34,8 @@ class Sample(OfRun):
     """Seed of the draws."""
     output: flags.text("FILE", "a grid in the run's folder", "-o") = ""  # type: ignore[valid-type]
     """A .png for a grid, a .gif for a grid that grows pixel by pixel, or an .npz for the uint8 images as `image`."""
+    plain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The images as they are, without margins between them and not enlarged; of one, just that image."""
     frames: flags.text("FOLDER", "none") = ""  # type: ignore[valid-type]
     """A new folder for the frames of the growing grid as .png: those drawn so far, gray where nothing is yet."""
 
@@ -44,55 +47,39 @@ def run(args: Sequence[str]) -> int:
     label = "" if options.label is None else f"-label{options.label}"
     label += f"-{Path(options.condition).stem}" if options.condition else ""
     warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
-    path = output(options, f"sample-seed{options.seed}{label}{warm}.png", (".png", ".gif", ".npz"))
-    folder = _new_folder(options.frames) if options.frames else None
+    plain = "-plain" if options.plain else ""
+    path = output(options, f"sample-seed{options.seed}{label}{warm}{plain}.png", (".png", ".gif", ".npz"))
+    if options.plain and path.suffix.lower() == ".npz" and not options.frames:
+        raise UsageError(f"--plain is about pictures, and {path} holds the images as they are: leave it out.")
+    folder = new_folder(options.frames, "--frames") if options.frames else None
     run = open_run(options)
     from jaxgen.cli import progress
     from jaxgen.cli.inputs import conditions
     from jaxgen.core.capabilities import Sampler, require
     from jaxgen.explore.likelihood import drawing_rank, growth
     from jaxgen.pictures.animation import growing, write_frames, write_gif
+    from jaxgen.pictures.grid import grid, gridded, save_png
 
     require(run.model, Sampler, "sample")
-    drawn = growth(drawing_rank(run.model)) if folder or path.suffix == ".gif" else None
+    drawn = growth(drawing_rank(run.model)) if folder or path.suffix.lower() == ".gif" else None
     condition = conditions(run, options.num, options.label, options.condition)
     with progress.counted(options.num, "images") as told:
         drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": told}
         image = run.sample(options.num, options.seed, condition, **drawing)
     figures = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
     lines = [str(path)]
+    page: Any = functools.partial(grid, margin=0) if options.plain else gridded
     if drawn is not None:
-        grids = growing(image, drawn, run.model.levels)
-        if path.suffix == ".gif":
+        grids = growing(image, drawn, run.model.levels, page)
+        if path.suffix.lower() == ".gif":
             write_gif(grids, path)
         if folder is not None:
             write_frames(grids, folder)
             figures["frames"] = str(folder)
             lines.append(f"{folder}: {len(grids)} frames")
-    if path.suffix != ".gif":
-        _write(image, run.model.levels, path)
+    if path.suffix.lower() == ".npz":
+        write_npz(path, image=image)
+    elif path.suffix.lower() == ".png":
+        save_png(page(image, run.model.levels), path)
     say(options.json, figures, "\n".join(lines))
     return 0
-
-
-def _new_folder(name: str) -> Path:
-    folder = Path(name)
-    if folder.exists():
-        raise UsageError(f"--frames {folder}: something lies there already, give a new folder.")
-    if not folder.absolute().parent.is_dir():
-        raise UsageError(f"--frames {folder}: the folder above it is not there.")
-    return folder
-
-
-def _write(image: Any, levels: int, path: Path) -> None:
-    from jaxgen.pictures.grid import write_grid
-
-    if path.suffix == ".png":
-        write_grid(image, levels, path)
-        return
-    import numpy as np
-
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, image=image)
-    part.replace(path)

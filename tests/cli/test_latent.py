@@ -1,0 +1,251 @@
+"""Latent codes from the command line: files against the run's own numbers, bad input in one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import recipes as face_recipes
+from helpers.cli import answered, refused, said, saved
+from PIL import Image
+
+import jaxgen
+from jaxgen.cli.commands import reconstruct
+from jaxgen.cli.inputs import named_images
+from jaxgen.explore.latent import active, decoded, interpolate, principal, traverse, walk
+from jaxgen.pictures.animation import write_gif
+from jaxgen.pictures.grid import displayed, grid, gridded, partial
+from jaxgen.pictures.page import scale_for
+from jaxgen.pictures.scatter import NAMED, scatter
+from jaxgen.pictures.strips import strips
+
+VAE = "VAE(shape=(size, size, 1), levels=levels, latent=3, hidden=(8,))"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Run folders of a VAE, a GAN and a pixel model, with random weights."""
+    home = tmp_path_factory.mktemp("latent")
+    face_recipes.write(home)
+    text = face_recipes.HEAD.format(title="Tiny VAE", model="VAE", made=VAE)
+    (home / "experiments" / "vae.py").write_text(text)
+    return face_recipes.untrained(home, "vae", "gan", "tiny")
+
+
+@pytest.fixture(scope="module")
+def vae(runs):
+    return jaxgen.load(runs / "vae")
+
+
+@pytest.fixture(scope="module")
+def gan(runs):
+    return jaxgen.load(runs / "gan")
+
+
+def picture(path):
+    return np.asarray(Image.open(path))
+
+
+# --- ways ----------------------------------------------------------------------------------------------------------
+
+
+def test_ways_between_draws_are_rows_of_a_picture(runs, gan, capsys):
+    found = answered(capsys, "interpolate", runs / "gan", "--num", 3, "--steps", 4, "--seed", 7, "-o", "i.png")
+    np.testing.assert_allclose(found["t"], [0, 1 / 3, 2 / 3, 1])
+    assert found["num"] == 3
+    z = gan.prior(6, 7)
+    image = decoded(gan.decode, interpolate(gan.model, z[:3], z[3:], 4))
+    np.testing.assert_array_equal(image[:, 0], gan.decode(z[:3]))
+    page = strips([(displayed(image, 17), ["0", "0.33", "0.67", "1"])], ["0", "1", "2"])
+    np.testing.assert_array_equal(picture("i.png"), page)
+    assert "straight between two draws" in said(capsys, "interpolate", runs / "gan", "--num", 1, "--steps", 2)[1]
+    assert (runs / "gan" / "interpolate-seed0.png").is_file()
+
+
+def test_ways_between_images_begin_and_end_at_their_reconstructions(runs, vae, capsys):
+    do = ("interpolate", runs / "vae", "--images", "test:3", "--to", "valid", "--num", 2, "--steps", 3)
+    found = answered(capsys, *do, "-o", "i.png")
+    last = named_images(vae, "valid", 2)
+    assert found["names"] == [["test 3", name] for name in last.names]
+    first = vae.dataset.test.image[[3, 3]]
+    codes = interpolate(vae.model, vae.encode(first), vae.encode(last.image), 3)
+    image = displayed(decoded(vae.decode, codes), 17)
+    np.testing.assert_array_equal(image[:, 0], displayed(vae.reconstruct(first), 17))
+    np.testing.assert_array_equal(image[:, -1], displayed(vae.reconstruct(last.image), 17))
+    ends = [displayed(end[:, None], 17) for end in (first, last.image)]
+    blocks = [(ends[0], ["from"]), (image, ["0", "0.5", "1"]), (ends[1], ["to"])]
+    names = [" to ".join(pair) for pair in found["names"]]
+    np.testing.assert_array_equal(picture("i.png"), strips(blocks, names))
+    assert "along a great circle between the codes of two images" in said(capsys, *do, "-o", "i.png")[1]
+
+
+@pytest.mark.parametrize("one_way", [False, True])
+def test_a_walk_moves_or_lies_in_rows(runs, gan, capsys, one_way):
+    do = ("walk", runs / "gan", "--points", 3, "--steps", 2, *(["--one-way"] if one_way else []))
+    image = gan.decode(walk(gan.model, gan.prior(3, 0), 2, not one_way))
+    assert answered(capsys, *do, "-o", "w.gif")["images"] == len(image) == (5 if one_way else 6)
+    with Image.open("w.gif") as gif:
+        assert gif.n_frames == len(image)
+        for number, frame in enumerate(image):
+            gif.seek(number)
+            np.testing.assert_array_equal(np.asarray(gif.convert("L")), gridded(frame[None], 17)[..., 0])
+    answered(capsys, *do, "-o", "w.png")
+    rows = np.array([[0, 1, 2], [2, 3, 4], [4, 5, 0]])[: 2 if one_way else 3]
+    names = ["1 to 2", "2 to 3", "3 to 1"][: len(rows)]
+    np.testing.assert_array_equal(picture("w.png"), strips([(displayed(image[rows], 17), ["0", "0.5", "1"])], names))
+
+
+def test_a_gif_has_the_colours_of_all_its_frames(tmp_path):
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    write_gif([np.full((4, 5, 3), colour, np.uint8) for colour in colours], tmp_path / "a.gif", rest=0.0)
+    with Image.open(tmp_path / "a.gif") as gif:
+        for number, colour in enumerate(colours):
+            gif.seek(number)
+            assert np.asarray(gif.convert("RGB"))[0, 0].tolist() == [*colour]
+            assert gif.info["duration"] == 2000
+
+
+def test_a_traversal_has_a_row_for_each_dimension(runs, vae, capsys):
+    do = ("traverse", runs / "vae", "--images", "test:5", "--dims", 2, 0, "--range", -2, 2, "--steps", 3)
+    found = answered(capsys, *do, "-o", "t.png")
+    assert (found["dims"], found["values"], found["image"]) == ([2, 0], [-2, 0, 2], "test 5")
+    original = vae.dataset.test.image[5:6]
+    code = vae.encode(original)[0]
+    np.testing.assert_allclose(found["code"], code[[2, 0]], rtol=1e-6)
+    image = displayed(decoded(vae.decode, traverse(code, [2, 0], [-2.0, 0.0, 2.0])), 17)
+    blocks = [(displayed(original[[0, 0], None], 17), ["image"]), (image, ["-2", "0", "2"])]
+    np.testing.assert_array_equal(picture("t.png"), strips(blocks, [f"z{d} = {code[d]:.2f}" for d in (2, 0)]))
+
+
+def test_by_default_a_draws_most_active_numbers_are_varied_as_far_as_the_prior_goes(runs, gan, capsys):
+    found = answered(capsys, "traverse", runs / "gan", "--num", 2, "-o", "t.png")
+    assert found["dims"] == active(gan.model, gan.decode, gan.prior(1, 0)[0], 2).tolist()
+    assert (found["values"][0], found["values"][-1], found["image"]) == (-1, 1, None)
+
+
+# --- embed, reconstruct --------------------------------------------------------------------------------------------
+
+
+def test_embedded_images_keep_their_names_and_labels(runs, vae, capsys):
+    found = answered(capsys, "embed", runs / "vae", "test", "--num", 6, "-o", "z.npz", "--picture", "z.png")
+    images = named_images(vae, "test", 6)
+    with np.load("z.npz") as file:
+        np.testing.assert_allclose(file["z"], vae.encode(images.image), rtol=1e-5)
+        assert (file["z"].dtype, file["label"].dtype) == (np.float32, np.int32)
+        np.testing.assert_array_equal(file["label"], vae.dataset.test.label[[int(n.split()[1]) for n in images.names]])
+        assert file["name"].tolist() == images.names
+        np.testing.assert_allclose(found["variance"], principal(file["z"])[1])
+    assert (found["num"], found["dims"], found["labels"]) == (6, 3, True)
+    assert min(picture("z.png").shape[:2]) > 500
+    np.savez("bare.npz", image=images.image)
+    assert answered(capsys, "embed", runs / "vae", "bare.npz", "-o", "b.npz")["labels"] is False
+    with np.load("b.npz") as file:
+        assert sorted(file.files) == ["name", "z"]
+
+
+@pytest.mark.parametrize("count", [0, 3, NAMED + 1])
+def test_points_are_told_apart_by_their_labels(count):
+    """Every point is drawn; few labels have an entry and a name in the picture each, many a scale."""
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    label = np.arange(60) % count if count else None
+    made = scatter(points, label, ("a", "b"))
+    drawn = np.concatenate([part.get_offsets() for part in made.axes[0].collections])
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(points, axis=0))
+    names = [text.get_text() for text in made.axes[0].texts]
+    assert names == [str(i) for i in range(count if count <= NAMED else 0)]
+    assert (len(made.legends), len(made.axes)) == (int(0 < count <= NAMED), 1 + (count > NAMED))
+
+
+def test_reconstructions_are_measured_against_their_images(runs, vae, capsys):
+    """PSNR by its definition, 10 log10(peak² / mean squared error), of an image as it is written."""
+    found = answered(capsys, "reconstruct", runs / "vae", "test", "--num", 3, "-o", "r.png")
+    image = named_images(vae, "test", 3).image
+    back = vae.reconstruct(image)
+    error = ((image.astype(float) - back) ** 2).mean(axis=(1, 2, 3))
+    expected = 10 * np.log10(16**2 / error)
+    np.testing.assert_allclose(found["psnr"], expected, rtol=1e-5)
+    assert found["mean"]["psnr"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert found["mean"]["ssim"] is found["ssim"] is None  # of images smaller than its window
+    scale = scale_for((8, 8, 1), 64)
+    shown = picture("r.png")[16 : 16 + 8 * scale : scale, 16 + 8 * scale + 2 : 16 + 16 * scale + 2 : scale, 0]
+    np.testing.assert_array_equal(shown, displayed(back, 17)[0, ..., 0])
+
+
+def test_an_image_that_comes_back_as_it_was_stays_out_of_the_mean():
+    told = reconstruct.means(np.array([20.0, np.inf, 30.0]), None)
+    assert told == {"psnr": 25.0, "ssim": None}
+    text = reconstruct.sentence(3, 1, told)
+    assert text == "3 images beside their reconstructions, PSNR 25 dB on average over the 2 that are not equal"
+    told = reconstruct.means(np.array([np.inf]), np.array([1.0]))
+    assert reconstruct.sentence(1, 1, told) == "1 images beside their reconstructions, all equal, SSIM 1"
+
+
+# --- sample --plain ------------------------------------------------------------------------------------------------
+
+
+def test_plain_samples_are_the_pixels_and_nothing_else(runs, gan, capsys):
+    image = displayed(gan.sample(5), 17)
+    answered(capsys, "sample", runs / "gan", "--num", 1, "--plain", "-o", "one.png")
+    np.testing.assert_array_equal(picture("one.png"), image[0, ..., 0])
+    answered(capsys, "sample", runs / "gan", "--num", 5, "--plain", "-o", "five.png")
+    page = picture("five.png")
+    assert page.shape == (16, 24)
+    np.testing.assert_array_equal(page[8:, 8:16], image[4, ..., 0])
+    answered(capsys, "sample", runs / "tiny", "--num", 1, "--plain", "-o", "one.npz", "--frames", "frames")
+    drawn = saved("one.npz")
+    frames = [picture(path) for path in sorted(Path("frames").iterdir())]
+    np.testing.assert_array_equal(frames[-1], displayed(drawn, 17)[0, ..., 0])
+    nothing = partial(drawn, np.zeros((8, 8), bool), 17)
+    np.testing.assert_array_equal(frames[0], grid(nothing, 256, margin=0)[..., 0])
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["interpolate", "tiny"], ["PixelCNN cannot interpolate between latent codes", "VAE"]),
+        (
+            ["interpolate", "gan", "--images", "test", "--to", "valid"],
+            ["DCGAN cannot interpolate between images", "VAE"],
+        ),
+        (["interpolate", "vae", "--images", "test"], ["--images and --to belong together"]),
+        (["interpolate", "vae", "--images", "small.png", "--to", "test"], ["small.png has 9×9×1"]),
+        (["interpolate", "vae", "--images", "two.npz", "--to", "three.npz"], ["as many images", "got 2 and 3"]),
+        (["interpolate", "vae", "--images", "test:400", "--to", "test"], ["no image 400", "from 0 to 359"]),
+        (["interpolate", "vae", "--steps", "1"], ["--steps must be at least 2", "got 1"]),
+        (["interpolate", "gan", "--label", "3"], ["--label 3: DCGAN is unconditional"]),
+        (["walk", "tiny"], ["PixelCNN cannot walk from latent code to latent code"]),
+        (["walk", "gan", "--points", "1"], ["--points must be at least 2", "got 1"]),
+        (["walk", "gan", "--steps", "0"], ["--steps must be at least 1"]),
+        (["walk", "gan", "-o", "w.npz"], ["ends in .png or .gif"]),
+        (["traverse", "vae", "--dims", "3"], ["the code has dimensions 0 to 2, got 3"]),
+        (["traverse", "vae", "--range", "nan", "1"], ["--range wants two finite numbers, got nan"]),
+        (["traverse", "gan", "--images", "test"], ["DCGAN cannot vary the code of an image"]),
+        (["traverse", "tiny"], ["PixelCNN cannot vary the numbers of a latent code"]),
+        (["embed", "gan", "test"], ["DCGAN cannot embed images", "Models that can", "VAE"]),
+        (["embed", "vae", "test", "--picture", "z.gif"], ["--picture wants a name that ends in .png"]),
+        (["embed", "vae", "test", "--picture", "no/z.png"], ["--picture no/z.png: its folder is not there"]),
+        (["embed", "vae", "small.png"], ["small.png has 9×9×1"]),
+        (["embed", "vae", "test", "-o", "z.png"], ["ends in .npz"]),
+        (["reconstruct", "gan"], ["DCGAN cannot reconstruct images"]),
+        (["reconstruct", "vae", "two.npz:2"], ["there is no image 2", "from 0 to 1"]),
+        (["reconstruct", "vae", "--num", "0"], ["--num must be at least 1"]),
+        (["sample", "vae", "--plain", "-o", "x.npz"], ["--plain is about pictures", "x.npz"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].islower() else "",
+)
+def test_bad_input_gets_one_sentence_and_writes_nothing(args, parts, runs, capsys):
+    Image.fromarray(np.full((9, 9), 200, np.uint8)).save("small.png")
+    for name, count in (("two", 2), ("three", 3)):
+        np.savez(f"{name}.npz", image=np.zeros((count, 8, 8, 1), np.uint8))
+    inside = sorted(runs.rglob("*"))
+    message = refused(capsys, args[0], *(str(runs / arg) if i == 0 else arg for i, arg in enumerate(args[1:])))
+    assert sorted(runs.rglob("*")) == inside
+    for part in parts:
+        assert part in message
