@@ -119,6 +119,7 @@ class DCGAN(Latent):
 
     conditioned_on: ClassVar = ()
     lacks: ClassVar = {
+        "Scored": "a GAN defines a sampler, and its losses are a game's, no figures of held-out images",
         "Density": "a GAN defines a sampler and no likelihood",
         "Autoregressive": "a GAN defines a sampler and no likelihood",
         "Completer": "a GAN draws whole images",

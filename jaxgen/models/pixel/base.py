@@ -45,6 +45,7 @@ class PixelModel(Incremental, Sampler, Completer):
     remat: bool = False
 
     lacks: ClassVar = {
+        "Latent": "a pixel model has no latent vector",
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
     }

@@ -51,6 +51,7 @@ class OrderEnsemble(Density, Sampler, Completer):
     lacks: ClassVar = {
         "Autoregressive": "it mixes orders, and what comes before a pixel is another thing in each",
         "Incremental": "it mixes orders, and a walk over pixels is in one",
+        "Latent": "a pixel model has no latent vector",
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
     }

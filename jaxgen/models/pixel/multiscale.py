@@ -47,6 +47,7 @@ class MultiScale(Incremental, Sampler, Completer):
 
     conditioned_on: ClassVar = ()
     lacks: ClassVar = {
+        "Latent": "a pixel model has no latent vector",
         "Encoder": "a pixel model has no latent vector",
         "Reconstructor": "a pixel model has no latent vector",
     }
