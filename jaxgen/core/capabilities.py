@@ -231,6 +231,19 @@ def models_with(capability: type[Model]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+REASONS = {
+    "Scored": "it has no figure of held-out data: what it draws is judged as a set",
+    "Latent": "it draws from no latent code of which the prior is known",
+}
+"""Why a model lacks a capability, unless it has a reason of its own."""
+
+
+def why_not(model: Model, capability: type[Any]) -> str:
+    """Why a model lacks a capability, in words that stand behind "cannot …: "."""
+    name = capability.__name__
+    return model.lacks.get(name) or REASONS.get(name) or f"it is no {name}"
+
+
 def require(model: Model, capability: type[Any], purpose: str) -> Any:
     """The model itself if it has the capability.
 
@@ -239,6 +252,6 @@ def require(model: Model, capability: type[Any], purpose: str) -> Any:
     if isinstance(model, capability):
         return model
     name = type(model).__name__
-    why = model.lacks.get(capability.__name__, f"it is no {capability.__name__}")
+    why = why_not(model, capability)
     others = ", ".join(models_with(capability)) or "none yet"
     raise UsageError(f"{name} cannot {purpose}: {why}. Models that can: {others}.")

@@ -76,7 +76,7 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
     import jax
 
     import jaxgen.models  # noqa: F401 (so that every model with a capability is known)
-    from jaxgen.core.capabilities import CAPABILITIES, Density, capabilities, models_with
+    from jaxgen.core.capabilities import CAPABILITIES, Density, capabilities, models_with, why_not
     from jaxgen.core.model import ImageModel, batch_like
     from jaxgen.engine.state import init_state
 
@@ -92,7 +92,7 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
         entry["bytes"] += math.prod(leaf.shape) * leaf.dtype.itemsize
     can = capabilities(model)
     lacks = {
-        c.__name__: model.lacks.get(c.__name__, f"{type(model).__name__} is no {c.__name__}")
+        c.__name__: why_not(model, c)
         for c in CAPABILITIES
         if c.__name__ not in can
     }
