@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.core.errors import UsageError
-from jaxgen.core.files import home_path
+from jaxgen.core.files import home_path, whole
 
 
 def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[str] = ()) -> None:
@@ -78,10 +78,8 @@ def write_npz(path: Path, **arrays: Any) -> None:
     """Arrays by name as a compressed .npz. Whole file or none."""
     import numpy as np
 
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    part.replace(path)
 
 
 def said(figures: Mapping[str, Any], bound: bool = False) -> str:

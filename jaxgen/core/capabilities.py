@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import importlib
 import inspect
 import math
 from collections.abc import Callable
@@ -221,7 +222,8 @@ def capabilities(model: Model | type[Model]) -> tuple[str, ...]:
 
 
 def models_with(capability: type[Model]) -> tuple[str, ...]:
-    """The names of the imported concrete models that have a capability, sorted."""
+    """The names of the concrete models that have a capability, sorted: those of the package, and imported ones."""
+    importlib.import_module("jaxgen.models")  # by its name: this room knows no model
     found, todo = set(), [capability]
     while todo:
         kind = todo.pop()

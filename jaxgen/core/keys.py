@@ -20,7 +20,7 @@ _places: ContextVar[tuple[Any, int]] = ContextVar("places", default=(0, 1))
 
 
 @contextlib.contextmanager
-def placed(first: Any, stride: int = 1) -> Iterator[None]:
+def at_places(first: Any, stride: int = 1) -> Iterator[None]:
     """Within, the examples of a batch are those at first, first + stride, … of the batch that stands outside."""
     outer_first, outer_stride = _places.get()
     token = _places.set((outer_first + outer_stride * first, outer_stride * stride))

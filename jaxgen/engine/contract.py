@@ -15,7 +15,7 @@ import numpy as np
 from jaxgen.core.capabilities import Density, Encoder, Latent, Reconstructor, Sampler, Scored
 from jaxgen.core.conditions import Map, Vector
 from jaxgen.core.errors import UsageError
-from jaxgen.core.keys import placed
+from jaxgen.core.keys import at_places
 from jaxgen.core.model import (
     Aux,
     Batch,
@@ -148,7 +148,7 @@ def _check_separable(model: Model, batch: Batch, tolerance: float = 1e-3) -> Non
             continue
 
         def loss(part: Batch, first: Any, objective: Objective = objective) -> Any:
-            with placed(first):
+            with at_places(first):
                 return objective.loss(variables, part, key)[0]
 
         program = jax.jit(loss)

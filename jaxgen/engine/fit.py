@@ -30,7 +30,7 @@ from jaxgen.engine.preflight import check
 from jaxgen.engine.programs import Programs
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.reporter import Diverged, Outcome, Reporter, never
-from jaxgen.engine.state import TrainState, averaged, init_state, named
+from jaxgen.engine.state import TrainState, averaged, init_state, key_named
 from jaxgen.engine.views import Views
 
 MOST_SKIPPED = 100
@@ -290,7 +290,7 @@ class _Fit:
             transform=self.dataset.transform,
             mesh=self.mesh,
             batch=self.recipe.eval_batch or self.recipe.batch,
-            key=named(self.root, "evaluate"),
+            key=key_named(self.root, "evaluate"),
         )
         self._tell(step, split, found)
         return found

@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen.core.errors import UsageError
-from jaxgen.core.keys import placed
+from jaxgen.core.keys import at_places
 from jaxgen.core.model import Batch, Objective, Variables
 from jaxgen.engine.devices.mesh import spread
 from jaxgen.engine.state import own_params
@@ -69,7 +69,7 @@ def _over_devices(objective: Objective, gradient: Gradient, mesh: Mesh, shared_o
 
         def local(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
             share = len(jax.tree.leaves(batch)[0])
-            with placed(lax.axis_index(name) * share):
+            with at_places(lax.axis_index(name) * share):
                 grads, metrics, updates = gradient(variables, batch, key)
             return jax.tree.map(mean, grads, shares), lax.pmean(metrics, name), lax.pmean(updates, name)
 
@@ -113,7 +113,7 @@ def _in_microbatches(
         number, part = numbered
         total, updates = carry
         own = key if objective.examples == "separable" else jax.random.fold_in(key, number)
-        with placed(number, count):
+        with at_places(number, count):
             grads, metrics, updates = one(updates, part, own)
         return (jax.tree.map(jnp.add, total, (grads, metrics)), updates), None
 

@@ -36,7 +36,7 @@ class TrainState:
     fault: Any
 
 
-def named(key: Any, name: str) -> Any:
+def key_named(key: Any, name: str) -> Any:
     """The key of that name under `key`."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
@@ -57,8 +57,8 @@ def init_state(
     """
     root = jax.random.key(recipe.seed)
     if transform is not None:
-        batch = transform(batch, named(root, "init/transform"), True)
-    variables = recipe.model.init(named(root, "init"), batch) if start is None else start
+        batch = transform(batch, key_named(root, "init/transform"), True)
+    variables = recipe.model.init(key_named(root, "init"), batch) if start is None else start
     for path, part in (grafts or {}).items():
         variables = grafted(variables, path, part)
     params = variables["params"]
@@ -71,7 +71,7 @@ def init_state(
                 )
     return TrainState(
         step=jnp.int32(0),
-        key=named(root, "train"),
+        key=key_named(root, "train"),
         variables=variables,
         opt_states=tuple(optimizer_of(recipe, o).init(own_params(params, o)) for o in objectives),
         ema=jax.tree.map(jnp.copy, _averaged(recipe, variables)) if recipe.ema else None,

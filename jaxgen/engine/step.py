@@ -22,7 +22,7 @@ from jaxgen.core.model import Batch, Objective, Variables
 from jaxgen.data.dataset import Transform
 from jaxgen.engine.gradient import Gradient, Layout, objective_gradient
 from jaxgen.engine.recipe import Recipe
-from jaxgen.engine.state import TrainState, named, optimizer_of, own_params
+from jaxgen.engine.state import TrainState, key_named, optimizer_of, own_params
 
 
 def make_step(
@@ -50,13 +50,13 @@ def make_step(
         if layout.axis is not None:
             key = jax.random.fold_in(key, lax.axis_index(layout.axis))
         if transform is not None:
-            batch = transform(batch, named(key, "transform"), True)
+            batch = transform(batch, key_named(key, "transform"), True)
         variables, opt_states, faults = state.variables, [], []
         logged: dict[str, Any] = {}
         for i, objective in enumerate(objectives):
             own_shown: set[str] = set()
             update = _update(recipe, objective, objective_gradient(objective, layout, counts[i], own_shown))
-            operands = (variables, state.opt_states[i], batch, named(key, f"objective/{objective.name}"))
+            operands = (variables, state.opt_states[i], batch, key_named(key, f"objective/{objective.name}"))
             if acting is not None:
                 now: Any = update if acting[i] else _no_update(update)
                 variables, opt_state, metrics, finite = now(*operands)
@@ -100,7 +100,7 @@ def _update(recipe: Recipe, objective: Objective, gradient: Gradient) -> Callabl
         finite &= jnp.isfinite(optax.tree.norm(moves))
         moved = {**variables, **updates, "params": {**params, **optax.apply_updates(own, moves)}}
         if objective.after is not None:
-            moved = objective.after(moved, batch, named(key, "after"))
+            moved = objective.after(moved, batch, key_named(key, "after"))
         metrics = {**metrics, "grad_norm": norm}
         if recipe.on_nan == "skip":
             moved, moved_state = jax.tree.map(

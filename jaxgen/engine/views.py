@@ -18,7 +18,7 @@ from jaxgen.data.dataset import Dataset, seen_images, split_arrays
 from jaxgen.engine.devices.mesh import place, replicated, sharded
 from jaxgen.engine.evaluate import example_condition
 from jaxgen.engine.recipe import Recipe
-from jaxgen.engine.state import named
+from jaxgen.engine.state import key_named
 
 CHUNK = 100
 """Samples that are drawn at a time for judges, rounded up to the devices."""
@@ -43,7 +43,7 @@ class Views:
         if not isinstance(model, Sampler) or not num:
             return None
         condition = example_condition(model, self.dataset, num)
-        return self._drawn(variables, named(self.root, "sample"), num, condition)
+        return self._drawn(variables, key_named(self.root, "sample"), num, condition)
 
     def judged(self, variables: Variables) -> dict[str, Any]:
         """All judges' figures, and how many samples each has seen, as "count"."""
@@ -56,7 +56,7 @@ class Views:
         for start in range(0, most, chunk):
             rows = np.minimum(np.arange(start, start + chunk), most - 1)
             some = None if condition is None else np.asarray(condition)[rows]
-            drawn.append(self._drawn(variables, jax.random.fold_in(named(self.root, "judge"), start), chunk, some))
+            drawn.append(self._drawn(variables, jax.random.fold_in(key_named(self.root, "judge"), start), chunk, some))
         image = np.concatenate(drawn)[:most]
         if self._real is None:
             valid = self.dataset.valid
@@ -73,11 +73,11 @@ class Views:
         if type(model).shows is Model.shows or not num:
             return
         if self._shower is None:
-            transform, key = self.dataset.transform, named(self.root, "show")
+            transform, key = self.dataset.transform, key_named(self.root, "show")
             batch = {name: np.asarray(array[:num]) for name, array in split_arrays(self.dataset.valid).items()}
 
             def shower(variables: Variables, batch: Batch) -> dict[str, Any]:
-                seen = batch if transform is None else transform(batch, named(key, "transform"), False)
+                seen = batch if transform is None else transform(batch, key_named(key, "transform"), False)
                 return model.shows(variables, seen, key)
 
             program = jax.jit(shower, out_shardings=replicated(self.mesh))

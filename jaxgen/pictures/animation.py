@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from jaxgen.core.files import whole, whole_folder
 from jaxgen.pictures.grid import gridded, partial, save_png
 
 PALETTE_FRAMES = 16
@@ -40,19 +39,13 @@ def write_gif(
         palette = Image.fromarray(np.concatenate([frames[i] for i in some])).quantize(256)
         pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     each = max(20, round(1000 * seconds / len(pictures)))
-    part = path.with_name(path.name + ".part")
     times = [each] * (len(pictures) - 1) + [max(each, round(1000 * rest))]
-    pictures[0].save(part, "GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)
-    part.replace(path)
+    with whole(path) as part:
+        pictures[0].save(part, "GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)
 
 
 def write_frames(frames: Sequence[UInt8[np.ndarray, "h w c"]], folder: Path, digits: int = 4) -> None:
     """Frames as `0000.png`, `0001.png`, … in a new folder. The whole folder or none."""
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)  # a process that was killed may have had this number
-    try:
+    with whole_folder(folder) as part:
         for number, frame in enumerate(frames):
             save_png(frame, part / f"{number:0{digits}d}.png")
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

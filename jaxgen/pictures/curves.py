@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from jaxgen.core.files import whole
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
 """Okabe and Ito's colours, which most colour-blind people tell apart; the yellow one is too faint for lines."""
 
@@ -72,14 +74,9 @@ def figure(panels: Mapping[str, Sequence[Curve]], labels: Sequence[str], by: str
 
 def save(made: Figure, path: Path) -> None:
     """The picture as a whole PNG file or none."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks is drawn as boxes
-            made.savefig(part, format="png")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks is drawn as boxes
+        made.savefig(part, format="png")
 
 
 def window(curves: Sequence[Curve]) -> tuple[float, float] | None:

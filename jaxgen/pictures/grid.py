@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from jaxgen.core.files import whole
 from jaxgen.pictures.page import enlarged
 
 
@@ -66,9 +67,8 @@ def save_png(picture: np.ndarray, path: str | Path, scale: int = 1) -> Path:
     array = np.asarray(picture, np.uint8)
     array = array.repeat(scale, 0).repeat(scale, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(part, "PNG")
-    part.replace(path)
+    with whole(path) as part:
+        Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(part, "PNG")
     return path
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.core.errors import UsageError
-from jaxgen.core.files import write_json
+from jaxgen.core.files import whole_folder, write_json
 from jaxgen.runs import recipes
 from jaxgen.runs.lock import claimed
 from jaxgen.runs.recipes import sources
@@ -36,7 +36,7 @@ ON_NEW_DISKS = ("lost+found",)
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class RunRecord:
     """What `run.json` says: the copied recipe, all its knobs, and about (versions, command, …)."""
 
     folder: Path
@@ -50,7 +50,7 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / "run.json").is_file()
 
 
-def read_run(folder: str | Path) -> Record:
+def read_run(folder: str | Path) -> RunRecord:
     """What a run's folder says of it, without executing anything. Raises `UsageError` where it is no run's folder."""
     folder = Path(folder)
     if not folder.is_dir():
@@ -72,7 +72,7 @@ def read_run(folder: str | Path) -> Record:
         )
     path = folder / "recipe" / name
     file = recipes.load_file(path, roots=(path.parent.resolve(),))
-    return Record(folder, file, file.settings(settings), about)
+    return RunRecord(folder, file, file.settings(settings), about)
 
 
 def writer(about: Mapping[str, Any]) -> str:
@@ -108,17 +108,11 @@ def open_folder(
     if place.is_dir() and not is_run(place):
         _fill(place, file, record)
         return False
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
+    with whole_folder(place) as part:
         _fill(part, file, record)
         if is_run(place):
             with claimed(folder):
                 place.rename(_aside(place))
-        part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return False
 
 
@@ -194,7 +188,7 @@ def _check_data(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -
             )
 
 
-def differences(record: Record, file: recipes.RecipeFile, settings: Mapping[str, Any]) -> list[str]:
+def differences(record: RunRecord, file: recipes.RecipeFile, settings: Mapping[str, Any]) -> list[str]:
     """How a recipe with its knobs differs from what a run was started with; nothing where it is the same program."""
     if record.file.name != file.name:
         return [f"its recipe is {record.file.name}, not {file.name}"]

@@ -47,7 +47,7 @@ class Score:
 
 
 @dataclasses.dataclass(frozen=True)
-class History:
+class RunSummary:
     """A run as its files tell it. `about` is `run.json`, `records` are those of `metrics.jsonl`, `result` is
     `result.json` once the run is complete, `training` that a living process holds the folder, `written` when a file
     changed last (seconds since 1970)."""
@@ -187,7 +187,7 @@ def find(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def read_summary(folder: Path) -> History:
+def read_summary(folder: Path) -> RunSummary:
     """What a run's folder says. Raises `UsageError` where it is none, `Unreadable` where a file of it is broken."""
     if not folder.is_dir():
         raise UsageError(f"there is no run {folder}: `jaxgen runs` lists those below ./runs.")
@@ -211,7 +211,7 @@ def read_summary(folder: Path) -> History:
             raise Unreadable(folder, f"metrics.jsonl: {error.strerror}") from error
         if nothing:
             raise Unreadable(folder, "metrics.jsonl holds no records")
-    return History(folder, about, kept, saved_steps(folder), result, is_claimed(folder), _written(folder))
+    return RunSummary(folder, about, kept, saved_steps(folder), result, is_claimed(folder), _written(folder))
 
 
 def _object(folder: Path, name: str) -> dict[str, Any]:

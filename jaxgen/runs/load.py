@@ -26,7 +26,7 @@ from jaxgen.engine.evaluate import Scores, scores, summary
 from jaxgen.engine.state import mismatch
 from jaxgen.explore.trained import Trained
 from jaxgen.runs import recipes
-from jaxgen.runs.folder import Record, read_run
+from jaxgen.runs.folder import RunRecord, read_run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Run(Trained):
     """A trained model with all that its folder says of it."""
 
     folder: Path
-    record: Record
+    record: RunRecord
     recipe: Any
     step: int
 

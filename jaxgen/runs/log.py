@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import IO, Any
 
+from jaxgen.core.files import whole
+
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of a `metrics.jsonl`, in the order in which they were written; a torn line is left out."""
@@ -42,7 +44,6 @@ def open_log(path: Path, step: int) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         kept = [line for line, record in lines(path) if record["step"] <= step]
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(path)
+        with whole(path) as part:
+            part.write_text("".join(kept), encoding="utf-8")
     return path.open("a", encoding="utf-8")

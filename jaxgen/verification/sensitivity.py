@@ -84,7 +84,7 @@ def batch_of(model: Any, image: Any, condition: Any) -> Batch:
     batch = {"image": image, "label": jnp.zeros(len(image), jnp.int32)}
     if condition is None:
         return batch
-    kind = getattr(model, "condition", None)
+    kind = model.condition
     return batch | {"condition" if isinstance(kind, Vector | Map) else "label": condition}
 
 
@@ -107,7 +107,7 @@ def some_conditions(model: Any, most: int) -> list[int]:
     Classes have a number each, and one more is that of no label where some are dropped in training. Vectors and maps
     have as many as are wanted: random ones.
     """
-    kind = getattr(model, "condition", None)
+    kind = model.condition
     if isinstance(kind, Vector | Map):
         return list(range(most))
     if isinstance(kind, Classes):
@@ -121,7 +121,7 @@ def some_conditions(model: Any, most: int) -> list[int]:
 
 def mixed_condition(model: Any, numbers: Sequence[int], num: int) -> Any:
     """A condition for each of `num` images: the numbers in turn (see `some_conditions`). None without conditions."""
-    kind = getattr(model, "condition", None)
+    kind = model.condition
     turn = np.asarray(numbers)[np.arange(num) % len(numbers)]
     if isinstance(kind, Vector | Map):
         tail = (kind.size,) if isinstance(kind, Vector) else (*model.shape[:2], kind.channels)
@@ -140,7 +140,7 @@ def same_condition(model: Any, num: int, which: int = 0) -> Any:
 
 def named(model: Any, which: int) -> str:
     """The condition of that number in words, nothing for an unconditional model."""
-    kind = getattr(model, "condition", None)
+    kind = model.condition
     if isinstance(kind, Classes):
         return f" under label {which if which < kind.count else UNLABELLED}"
     return "" if same_condition(model, 1) is None else f" under condition {which}"

@@ -10,7 +10,7 @@ import pytest
 from helpers.stand_ins import dataset, recipe
 
 from jaxgen.core.conditions import UNLABELLED, Classes, drop
-from jaxgen.core.keys import example_keys, placed, places
+from jaxgen.core.keys import at_places, example_keys, places
 from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
 from jaxgen.engine.gradient import Layout
 from jaxgen.engine.state import init_state
@@ -94,9 +94,9 @@ def test_places_nest_and_end():
 
     every = keys(24)
     assert len({tuple(key) for key in every}) == 24
-    with placed(8):
+    with at_places(8):
         assert keys(8) == every[8:16]
-        with placed(1, 4):
+        with at_places(1, 4):
             assert keys(2) == [every[9], every[13]]
         assert keys(2) == every[8:10]
         assert places(3).tolist() == [8, 9, 10]
@@ -116,6 +116,6 @@ def test_dropout_keeps_the_expectation_and_rests_outside_of_training():
 def test_labels_are_dropped_example_by_example():
     label, kind = jnp.arange(200) % 3, Classes(3, dropout=0.4)
     whole = drop(kind, label, KEY)
-    with placed(100):
+    with at_places(100):
         np.testing.assert_array_equal(drop(kind, label[100:], KEY), whole[100:])
     assert 0.2 < float((whole == UNLABELLED).mean()) < 0.6

@@ -18,7 +18,7 @@ from jaxgen.engine.fit import fit
 from jaxgen.engine.gradient import Layout
 from jaxgen.engine.jaxprs import convolves
 from jaxgen.engine.programs import Programs, microbatches
-from jaxgen.engine.state import averaged, init_state, named
+from jaxgen.engine.state import averaged, init_state, key_named
 from jaxgen.engine.step import make_step
 
 
@@ -83,8 +83,8 @@ def test_pmap_draws_by_device_and_averages_running_statistics():
     @jax.jit
     def alone(device, image):
         key = jax.random.fold_in(jax.random.fold_in(start.key, 0), device)
-        batch = jitter({"image": image}, named(key, "transform"), True)
-        loss = lambda p: model.loss({**start.variables, "params": p}, batch, named(key, "objective/both"))  # noqa: E731
+        batch = jitter({"image": image}, key_named(key, "transform"), True)
+        loss = lambda p: model.loss({**start.variables, "params": p}, batch, key_named(key, "objective/both"))  # noqa: E731
         grad, aux = jax.grad(loss, has_aux=True)(start.variables["params"])
         return grad, aux.updates["batch_stats"]
 
@@ -192,7 +192,7 @@ def test_objectives_act_in_order_each_with_its_own_optimizer():
     batch = {"image": jnp.asarray(data.train.image[:16])}
     start = init_state(knobs, batch)
     key, params = jax.random.fold_in(start.key, 0), start.variables["params"]
-    loss = lambda f, p, name: f({"params": p}, batch, named(key, f"objective/{name}"))[0]  # noqa: E731
+    loss = lambda f, p, name: f({"params": p}, batch, key_named(key, f"objective/{name}"))[0]  # noqa: E731
     grad = jax.grad(lambda own: loss(model.critic_loss, {**params, "critic": own}, "critic"))(params["critic"])
     critic = jax.tree.map(lambda p, g: p - 0.1 * g, params["critic"], grad)
     grad = jax.grad(lambda own: loss(model.generator_loss, {"generator": own, "critic": critic}, "generator"))(

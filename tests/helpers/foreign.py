@@ -150,7 +150,7 @@ def counting(many):
             row[n] = 5
         return jaxgen.Split(words=words, length=length)
 
-    return jaxgen.Dataset("counting", 0, split(many), split(20), split(20), "sentences that count to two, three or four")
+    return jaxgen.Dataset("counting", 0, split(many), split(20), split(20), "sentences that count to four at most")
 
 
 def recipe(batch: int = 16, steps: int = 200, lr: float = 0.1) -> jaxgen.Recipe:

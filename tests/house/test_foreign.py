@@ -1,4 +1,4 @@
-"""Systems of kinds that the package has none of, as recipe files: trained, resumed, evaluated and shown by the engine."""
+"""Systems of kinds that the package has none of, as recipe files: trained, resumed, evaluated, shown by the engine."""
 
 import json
 import math

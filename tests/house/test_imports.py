@@ -71,7 +71,9 @@ def test_a_file_imports_only_its_own_room_and_those_before_it():
                 continue
             if ROOMS.index(parts[0]) > ROOMS.index(room):
                 wrong.append(f"{path} imports {name}, of a later room")
-            families = [where for where in (*inner[:1], *parts[1:2]) if room == parts[0] == "models" and where in FAMILIES]
+            families = [
+                where for where in (*inner[:1], *parts[1:2]) if room == parts[0] == "models" and where in FAMILIES
+            ]
             if families[1:] and FAMILIES.index(families[1]) > FAMILIES.index(families[0]):
                 wrong.append(f"{path} imports {name}, of a later family")
     assert not wrong, "\n".join(wrong)

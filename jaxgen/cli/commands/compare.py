@@ -15,7 +15,7 @@ from jaxgen.cli import flags
 from jaxgen.cli.commands.runs import _reached, figures, plain
 from jaxgen.cli.output import placed, table
 from jaxgen.core.errors import UsageError
-from jaxgen.runs.history import UNITS, History, read_summary
+from jaxgen.runs.history import UNITS, RunSummary, read_summary
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -76,7 +76,7 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def shared(found: Sequence[History]) -> list[str]:
+def shared(found: Sequence[RunSummary]) -> list[str]:
     """The metrics to compare runs by: one of likelihood where all have it, nats for binary images of one size and
     bits/dim otherwise, or else the losses that they share. Raises `UsageError` where there is none."""
     for run in found:
@@ -93,7 +93,7 @@ def shared(found: Sequence[History]) -> list[str]:
     return losses
 
 
-def differences(found: Sequence[History]) -> list[str]:
+def differences(found: Sequence[RunSummary]) -> list[str]:
     """The settings in which runs differ, one that some of them lack included."""
     every = [run.settings for run in found]
     names = dict.fromkeys(name for own in every for name in own)
@@ -113,7 +113,7 @@ def _clock(seconds: float | None) -> str:
     return f"{hours:,}:{minutes:02}:{rest:02}"
 
 
-def _title(found: Sequence[History]) -> str:
+def _title(found: Sequence[RunSummary]) -> str:
     """What runs have in common, above their picture."""
     model, data = ({plain(run.about.get(name, "")) for run in found} for name in ("model", "data"))
     return " on ".join(own.pop() for own in (model, data) if len(own) == 1 and own != {""})

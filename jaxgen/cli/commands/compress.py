@@ -13,6 +13,7 @@ from jaxgen.cli import flags
 from jaxgen.cli.open import Label, OfRun, open_run
 from jaxgen.cli.output import at_least_one, output, say
 from jaxgen.core.errors import UsageError
+from jaxgen.core.files import whole
 
 MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA")
 """Pictures of 8 bits or less, whose pixels PIL turns into RGBA without loss."""
@@ -56,9 +57,8 @@ def run(args: Sequence[str]) -> int:
     about = {"run": Path(options.run).resolve().name, "step": run.step}
     with counted(len(image), "images") as told:
         data, figures = codec.compress(run.model, run.variables, image, condition, options.batch, about, told)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    with whole(path) as part:
+        part.write_bytes(data)
     beside = f" ({figures['label_bytes']:,} of them what the model is conditioned on)" if figures["label_bytes"] else ""
     text = (
         f"{path}: {len(image):,} images in {len(data):,} bytes{beside}, {figures['bits_per_dim']:.4g} bits/dim "

@@ -75,7 +75,6 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
     """All that `inspect` says, without starting a run."""
     import jax
 
-    import jaxgen.models  # noqa: F401 (so that every model with a capability is known)
     from jaxgen.core.capabilities import CAPABILITIES, Density, capabilities, models_with, why_not
     from jaxgen.core.model import ImageModel, batch_like
     from jaxgen.engine.state import init_state
@@ -91,11 +90,7 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
         entry["parameters"] += math.prod(leaf.shape)
         entry["bytes"] += math.prod(leaf.shape) * leaf.dtype.itemsize
     can = capabilities(model)
-    lacks = {
-        c.__name__: why_not(model, c)
-        for c in CAPABILITIES
-        if c.__name__ not in can
-    }
+    lacks = {c.__name__: why_not(model, c) for c in CAPABILITIES if c.__name__ not in can}
     return {
         "model": type(model).__name__,
         "shape": list(model.shape) if images else None,

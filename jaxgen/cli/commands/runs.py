@@ -15,7 +15,7 @@ import tyro
 from jaxgen.cli import flags
 from jaxgen.cli.output import table
 from jaxgen.core.errors import UsageError
-from jaxgen.runs.history import History, Score, find, read_summary
+from jaxgen.runs.history import RunSummary, Score, find, read_summary
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,7 +49,7 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def figures(run: History) -> dict[str, Any]:
+def figures(run: RunSummary) -> dict[str, Any]:
     """How far a run is and what it reached, as JSON can hold it."""
     best, test = (score and dataclasses.asdict(score) for score in (run.best, run.test))
     return {

@@ -51,7 +51,6 @@ def run(args: Sequence[str]) -> int:
 
         cpu.prepare_cpu(1)
         made, name, folder = recipes.build(file, settings), file.name, Path()
-    import jaxgen.models  # noqa: F401 (so that every model that can be verified is known)
     from jaxgen import verification
 
     report = verification.verify(made.model, variables, seed=made.seed, told=_told)

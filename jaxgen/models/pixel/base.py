@@ -82,7 +82,7 @@ class PixelModel(Incremental, Sampler, Completer):
         return self.walker(variables, width, num, self._features(condition, num))
 
     @abc.abstractmethod
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """The context of the net, which works in raster order, in images of this shape."""
 
     def init(self, key: PRNGKey, batch: Batch) -> Variables:
@@ -148,7 +148,7 @@ class PixelModel(Incremental, Sampler, Completer):
         turned = to_raster(np.arange(h * w).reshape(1, h, w), self.order)[0]
         place = np.empty(h * w, int)
         place[turned.reshape(-1)] = np.arange(h * w)
-        seen = self.seen((*turned.shape, c)).reshape(h * w, c, h * w, c)
+        seen = self.net_context((*turned.shape, c)).reshape(h * w, c, h * w, c)
         return seen[place][:, :, place].reshape(h, w, c, h, w, c)
 
     def drawing_rank(self) -> Int[np.ndarray, "h w"]:

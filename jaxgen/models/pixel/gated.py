@@ -74,7 +74,7 @@ class GatedPixelCNN(PixelModel):
         """`nn.gated_walk`."""
         return GatedWalker(self.net, variables["params"], width, num, self.levels, condition)
 
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """All that comes before within 3 + layers·⌊kernel/2⌋ rows and columns."""
         h, w, _ = shape
         down = np.arange(h)[:, None, None, None] - np.arange(h)[None, None, :, None]

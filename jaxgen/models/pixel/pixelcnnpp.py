@@ -76,7 +76,7 @@ class PixelCNNPlusPlus(PixelModel):
         """`nn.plusplus_walk`."""
         return PlusPlusWalker(self.net, variables["params"], width, self.shape[2], num, self.levels, condition)
 
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """Of earlier pixels all channels where the net reaches them (`nn.plusplus.reach`); the own one's before."""
         h, w, c = shape
         seen = reach(self.layers, self.resolutions, h, w)[:, :, None, :, :, None]

@@ -96,7 +96,7 @@ class PixelCNN(MaskedPixelModel):
     layer: ClassVar = ConvLayer
     piece: ClassVar = 2
 
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """Row r: c−3−L ≤ j; row r−d, d ≤ L+3: c−3−L ≤ j ≤ c+min(d+2, L+3)."""
         h, w, _ = shape
         d = np.arange(h)[:, None, None, None] - np.arange(h)[None, None, :, None]
@@ -116,7 +116,7 @@ class RowLSTM(MaskedPixelModel):
 
     layer: ClassVar = RowLayer
 
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """Row r: c−3−L ≤ j; row r−d: c−d−3−L ≤ j ≤ c+d+2."""
         h, w, _ = shape
         d = np.arange(h)[:, None, None, None] - np.arange(h)[None, None, :, None]
@@ -145,7 +145,7 @@ class DiagonalBiLSTM(MaskedPixelModel):
         """Whether the right-to-left stream of the first layer has an embedding of its own."""
         return self.wiring == "full"
 
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """Everything before; with `wiring="paper"`, columns c < W−4 miss the last sub-pixel of the row above."""
         seen = raster_context(shape)
         h, w, _ = shape

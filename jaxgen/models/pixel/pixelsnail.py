@@ -86,6 +86,6 @@ class PixelSNAIL(PixelModel):
         height = self.shape[0] * self.shape[1] // width
         return SnailWalker(self.net, variables["params"], (height, width, self.shape[2]), num, self.levels, condition)
 
-    def seen(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
+    def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """All that comes before."""
         return raster_context(shape)
