@@ -6,8 +6,10 @@ are ours: Muon with warm-up and a cosine to zero, averaged parameters.
 
 hour     for an hour on two cores: 4 layers of 32 features. Ours is of 32,327 steps in 54 minutes
          (`benchmarks/time_to_quality.py --minutes 60`). Without the weight decay, at higher rates, a run diverged.
+
 short    for minutes: 4 layers of 16 features. Ours is after eight of them (`benchmarks/time_to_quality.py`); `hour`
          came to 79.60 in eight on a quicker machine.
+
 orders   one network reads the image in any of eight orders (along rows or columns, either way) and is told which; its
          probabilities in all of them are averaged: log p = lse_o log p_o − log 8. 48 features, for a network that has
          eight things to learn. The nats logged while training are the members' mean, which the ensemble's do not

@@ -5,6 +5,7 @@ and this has not been run to its end.
 
 hour     for an hour on two cores, our settings: 15 layers of 32 features, Muon with weight decay, warm-up and a cosine
          to zero, averaged parameters. Ours is of 16,000 steps; the curve is in `RESULTS.md`.
+
 orders   a PixelCNN for each of eight orders (along rows or columns, either way), trained side by side in one run on the
          same batches, and the average of their probabilities: log p = lse_o log p_o − log 8, at least as good as its
          members on average. Logged while training: each order's nats, behind its name. Not run to its end. For

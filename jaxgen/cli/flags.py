@@ -62,8 +62,14 @@ def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipes.
     common = [_field(knob, help_behavior_hint="(default: the recipe's)") for knob in file.common.values()]
     knobs = dataclasses.make_dataclass("Knobs", own + common)
     both = dataclasses.make_dataclass("Both", [_nested("knobs", knobs), _nested("options", kind)])
-    found: Any = parse(both, args[1:], f"{prog} {args[0]}", file.doc or file.name)
+    found: Any = parse(both, args[1:], f"{prog} {args[0]}", _description(file))
     return file, found.options, file.settings(dataclasses.asdict(found.knobs))
+
+
+def _description(file: recipes.RecipeFile) -> str:
+    """What `--help` says of a recipe: its docstring, and the two flags that change the defaults below it."""
+    named = f"--preset {'|'.join(file.presets)}: with the settings of a variant. " if file.presets else ""
+    return f"{file.doc or file.name}\n\n{named}--smoke: a run of seconds, to see whether all works."
 
 
 def _variant(file: recipes.RecipeFile, args: Sequence[str]) -> tuple[recipes.RecipeFile, list[str]]:

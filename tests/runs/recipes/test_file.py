@@ -79,6 +79,34 @@ EXPECTED = {"test/nats": (1 - 0.5, 80.0)}
     assert file.expected == {"test/nats": (0.5, 80.0)}
 
 
+PRESETS = """
+BASE = dict(lr=0.5, ema=0.9)
+PRESETS = {"wide": BASE | dict(width=64), "long": BASE | dict(steps=9)}
+SMOKE = dict(steps=1)
+EXPECTED = {"test/nats": (1.0, 2.0), "wide": {"test/nats": (0.5, 1.5)}}
+def recipe(width: int = 4, steps: int = 5, lr: float = 0.1): ...
+"""
+
+
+def test_presets_and_smoke_change_defaults_and_what_is_expected():
+    file = recipes.load_file(written(PRESETS))
+    assert list(file.presets) == ["wide", "long"]
+    wide = file.with_preset("wide")
+    assert wide.settings({"steps": 7}) == {"width": 64, "steps": 7, "lr": 0.5, "ema": 0.9}  # ema is the engine's
+    assert file.settings({}) == {"width": 4, "steps": 5, "lr": 0.1}
+    assert wide.expected == {"test/nats": (0.5, 1.5)}
+    assert file.with_preset("long").expected == {}
+    smoke = wide.with_smoke()
+    assert smoke.settings({}) == {"width": 64, "steps": 1, "lr": 0.5, "ema": 0.9}
+    assert (file.label, wide.label, smoke.label) == (file.name, f"{file.name}-wide", f"{file.name}-wide-smoke")
+    with pytest.raises(UsageError, match=r"has no preset 'wyde'. Did you mean 'wide'\? Its presets: wide, long"):
+        file.with_preset("wyde")
+    with pytest.raises(UsageError, match="no knob 'widht'"):
+        recipes.load_file(written(PRESETS.replace("width=64", "widht=64")))
+    with pytest.raises(UsageError, match="SMOKE must be a dict of literals"):
+        recipes.load_file(written(PRESETS.replace("dict(steps=1)", "dict(steps=1) | 3")))
+
+
 def test_headline_is_split_at_on_the_first_full_stop_and_ours():
     path = written(
         '"""Some\nnet on static digits. 1601.06759, table 5: 79.20 nats. Ours: 80.1 nats.\n\nMore on it."""' + BODY
