@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from jaxgen.core.images import to_float
-from jaxgen.core.model import Aux, Batch, Model, Objective, Variables
+from jaxgen.core.model import Aux, Batch, ImageModel, Objective, Variables
 from jaxgen.models.pixel.pixelrnn_net import DiagonalLayer, RowLayer
 
 
@@ -37,7 +37,7 @@ KINDS = {"RowLSTM": _Row, "DiagonalBiLSTM": _Diagonal}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerModel(Model):
+class LayerModel(ImageModel):
     """A layer of `kind` with `features` hidden features, on maps `shape` = (h, w, 2·features)."""
 
     kind: str
