@@ -18,7 +18,7 @@ Order = Literal["right-down", "left-down", "right-up", "left-up", "down-right", 
 ORDERS: tuple[str, ...] = get_args(Order)
 
 
-def check_order(order: str, shape: tuple[int, ...] | None = None) -> None:
+def check_order(order: str) -> None:
     """Raises `UsageError` unless `order` is one of `ORDERS`."""
     if order not in ORDERS:
         raise UsageError(f"order must be one of {', '.join(ORDERS)}, got {order!r}.{nearest(str(order), ORDERS)}")

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxgen.core.errors import UsageError
 from jaxgen.core.files import home_path
-from jaxgen.data.dataset import Source, Split, checked_conditions, finish, labels, order, take
+from jaxgen.data.dataset import SEED, Source, Split, checked_conditions, finish, labels, permutation, take
 from jaxgen.data.split_names import NAMES, split_of
 
 IDX_NAME = re.compile(r"(?:qmnist-)?([a-z0-9]+)-(images|labels)[-.]idx\d-\w+?(\.gz)?", re.IGNORECASE)
@@ -46,7 +46,7 @@ def digits() -> Source:
 
     def load() -> Any:
         rows = _digit_rows()
-        shuffled = order(len(rows))
+        shuffled = permutation(len(rows), SEED, len(rows))
         every = Split(rows[:, :64].reshape(-1, 8, 8, 1), rows[:, 64].astype(np.int32))
         splits = {"train": take(every, shuffled[:1437]), "test": take(every, shuffled[1437:])}
         return finish("digits", splits, 17, "scikit-learn digits, seeded shuffle, 1437 train / 360 test")

@@ -129,14 +129,15 @@ class Source:
     load: Callable[[], Dataset]
 
 
-def order(n: int, seed: int = SEED) -> np.ndarray:
-    """A permutation of n, from the raw stream of a counter-based generator: the same in every version of NumPy."""
-    return np.argsort(np.random.Philox(key=[seed, n]).random_raw(n), kind="stable")
+def permutation(n: int, seed: int, stream: int) -> np.ndarray:
+    """A permutation int64[n]. Each seed has streams by number, which are those of a counter-based generator, raw: the
+    same in every version of NumPy."""
+    return np.argsort(np.random.Philox(key=[seed, stream]).random_raw(n), kind="stable")
 
 
 def held_out(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (train, valid) of a seeded tenth of n examples held out, at least one."""
-    shuffled, tenth = order(n), max(1, n // 10)
+    shuffled, tenth = permutation(n, SEED, n), max(1, n // 10)
     return np.sort(shuffled[tenth:]), np.sort(shuffled[:tenth])
 
 

@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Batch, rows
+from jaxgen.data.dataset import permutation
 from jaxgen.engine.devices.mesh import on_cpu, place, replicated, sharded
 
 WINDOW = 64
@@ -27,11 +28,6 @@ WINDOW = 64
 
 BLOCK_BYTES = 8 << 20
 """About how much streamed data are sent together there."""
-
-
-def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """The order int64[n] of the examples in an epoch. The raw Philox stream is stable across NumPy's versions."""
-    return np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(n), kind="stable")
 
 
 def indices(seed: int, step: int, batch: int, n: int, replacement: bool = False) -> np.ndarray:
@@ -66,7 +62,7 @@ class _Order:
             return (raw % np.uint64(self.n)).astype(np.int32)  # bias below n / 2^64
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, epoch_order(self.seed, epoch, self.n)
+            self.epoch, self.order = epoch, permutation(self.n, self.seed, epoch)
         return self.order[position * self.batch : (position + 1) * self.batch].astype(np.int32)
 
 

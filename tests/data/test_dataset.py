@@ -14,7 +14,7 @@ from jaxgen.core import images
 from jaxgen.core.errors import UsageError
 from jaxgen.data import arrays
 from jaxgen.data.arrays import digits
-from jaxgen.data.dataset import Dataset, Source, Split, digest, example, finish, held_out, labels, order
+from jaxgen.data.dataset import Dataset, Source, Split, digest, example, finish, held_out, labels, permutation
 from jaxgen.data.source import source
 from jaxgen.data.transforms import dynamic_binarization, flipped, requantised
 
@@ -24,11 +24,11 @@ def made(train: np.ndarray, levels: int = 256, n_valid: int = 2) -> Source:
     return Source("made", lambda: data)
 
 
-def test_order_is_a_permutation_that_never_changes():
-    assert sorted(order(1000)) == list(range(1000))
-    assert order(10).tolist() == order(10).tolist()
-    assert order(8, seed=3).tolist() == [2, 0, 3, 1, 6, 7, 4, 5]  # the figure pins the stream across versions
-    assert order(100, seed=1).tolist() != order(100, seed=2).tolist()
+def test_a_permutation_never_changes():
+    assert sorted(permutation(1000, 0, 5)) == list(range(1000))
+    assert permutation(10, 1, 2).tolist() == permutation(10, 1, 2).tolist()
+    assert permutation(8, 3, 8).tolist() == [2, 0, 3, 1, 6, 7, 4, 5]  # the figure pins the stream across versions
+    assert permutation(100, 1, 0).tolist() != permutation(100, 2, 0).tolist() != permutation(100, 2, 1).tolist()
 
 
 @pytest.mark.parametrize("n", [2, 9, 10, 1437])

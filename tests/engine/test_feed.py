@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from jaxgen.core.errors import UsageError
+from jaxgen.data.dataset import permutation
 from jaxgen.engine.devices.mesh import make_mesh, sharded
-from jaxgen.engine.feed import Resident, Streamed, epoch_order, indices, make_feed
+from jaxgen.engine.feed import Resident, Streamed, indices, make_feed
 
 MESH = make_mesh()
 
@@ -18,18 +19,18 @@ def test_an_epoch_is_every_example_once():
     first, second = np.concatenate(steps[:4]), np.concatenate(steps[4:])
     assert sorted(first) == sorted(second) == list(range(32))
     assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(first, epoch_order(3, 0, 32))
+    np.testing.assert_array_equal(first, permutation(32, 3, 0))
 
 
 def test_an_epoch_is_whole_batches():
     rows = np.concatenate([indices(0, step, 8, 21) for step in range(2)])
     assert len(set(rows)) == 16
-    np.testing.assert_array_equal(indices(0, 2, 8, 21), epoch_order(0, 1, 21)[:8])
+    np.testing.assert_array_equal(indices(0, 2, 8, 21), permutation(21, 0, 1)[:8])
 
 
 def test_the_order_is_the_same_on_every_machine_and_version():
     """Fixed numbers: a run begun today is resumed bit for bit by the versions of tomorrow."""
-    assert epoch_order(0, 0, 10).tolist() == [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+    assert permutation(10, 0, 0).tolist() == [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
     assert indices(0, 7, 6, 1000, replacement=True).tolist() == [662, 773, 664, 290, 312, 484]
 
 
