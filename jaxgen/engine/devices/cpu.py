@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
-import struct
 import sys
 
 import jax
@@ -41,10 +39,7 @@ def prepare_cpu(batch: int) -> None:
             if jax.default_backend() == "cpu":
                 sys.stderr.write("JAX was used before its CPU was set up, which stays one device: slower steps.\n")
     devices = max(1, jax.config.values["jax_num_cpu_devices"] or 1)
-    crowded = devices > len(_cores())
-    _keep_large_buffers(arenas=devices if crowded else 1)
-    if crowded:
-        _long_turns()
+    _keep_large_buffers(arenas=devices if devices > len(_cores()) else 1)
     _cache_programs()
 
 
@@ -71,22 +66,6 @@ def _keep_large_buffers(arenas: int) -> None:
     settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28), (arena_max, arenas))
     for option, value in settings:
         mallopt(option, value)
-
-
-def _long_turns() -> None:
-    """Asks Linux (6.12 or newer; older ones take no notice) for turns of 0.1 s on a core, the longest there are.
-
-    Devices that share a core throw each other's arrays out of its cache whenever they take turns, by default every
-    millisecond: 1.1 times faster steps. Holds for this thread and those it starts, and only if nothing else is chosen.
-    """
-    number = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
-    if not sys.platform.startswith("linux") or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
-        return
-    # sched_setattr(2). struct sched_attr: size, policy, flags, nice, priority, runtime (ns), deadline, period.
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
-    attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, nice, 0, 100_000_000, 0, 0)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").syscall(number, 0, attributes, 0)
 
 
 def _cache_programs() -> None:

@@ -111,23 +111,11 @@ def test_importing_the_package_sets_nothing(tmp_path):
     assert done.stdout.split()[-1] == "1", done.stderr
 
 
-@pytest.mark.parametrize(("cores", "done"), [(2, ["8 arenas", "long turns"]), (8, ["1 arenas"])])
-def test_devices_that_share_cores_get_long_turns_and_an_arena_each(monkeypatch, cores, done):
+@pytest.mark.parametrize(("cores", "arenas"), [(2, [8]), (8, [1])])
+def test_devices_that_share_cores_have_an_arena_each(monkeypatch, cores, arenas):
     called = []
     monkeypatch.setattr(cpu, "_cores", lambda: list(range(cores)))
-    monkeypatch.setattr(cpu, "_keep_large_buffers", lambda arenas: called.append(f"{arenas} arenas"))
-    monkeypatch.setattr(cpu, "_long_turns", lambda: called.append("long turns"))
+    monkeypatch.setattr(cpu, "_keep_large_buffers", lambda arenas: called.append(arenas))
     monkeypatch.setattr(cpu, "_cache_programs", lambda: None)
     prepare_cpu(64)
-    assert called == done
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of Linux")
-def test_long_turns_keep_the_scheduler_and_the_nice_value():
-    program = (
-        "import os; from jaxgen.engine.devices.cpu import _long_turns; os.nice(3); _long_turns(); "
-        "print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    nice = min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
-    assert (done.stdout.split(), done.stderr) == ([str(os.SCHED_OTHER), str(nice)], "")
+    assert called == arenas
