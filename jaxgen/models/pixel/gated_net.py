@@ -192,7 +192,7 @@ class GatedNet(nn.Module):
     def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
         """The input channels: x, 0 … 1, moved to −1 … 1, and the marks."""
         marks = [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])] if self.marks else []
-        return jnp.concatenate([2 * x - 1, *marks], axis=-1)
+        return jnp.concatenate([2 * x - 1, *marks], axis=-1).astype(self.dtype)
 
     @nn.compact
     def __call__(
@@ -204,7 +204,7 @@ class GatedNet(nn.Module):
         pixels share it.
         """
         c, p, dtype = self.channels, self.features, jnp.dtype(self.dtype)
-        pixels, above = self.pixels(x).astype(dtype), above_taps(FIRST)
+        pixels, above = self.pixels(x), above_taps(FIRST)
         rows = Weights(above, self.sources, (0,) * p, name="embed_down")()
         down = joint_conv((pixels,), jnp.concatenate(rows).astype(dtype), (above,))
         embed = MaskedConv(row_taps(FIRST), "A", self.sources, colours(p, c), self.dtype, name="embed_right")

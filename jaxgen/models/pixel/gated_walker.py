@@ -1,4 +1,4 @@
-"""`nn.gated.GatedNet` pixel by pixel, at about the cost of one forward pass for an image.
+"""`GatedNet` pixel by pixel, at about the cost of one forward pass for an image.
 
 The vertical stack of a row needs finished rows only: it is run once per row, all columns together, layer after layer,
 from the last ⌊n/2⌋ rows of each layer's input. In the row itself, what a layer's left neighbours give is one product
@@ -14,23 +14,21 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
-from jaxgen.core.images import to_float
 from jaxgen.models.pixel.gated_net import FIRST, GatedNet, gate
 from jaxgen.models.pixel.walker import DrawPixel, Walker, entry
 from jaxgen.nn.masked import POINT, colours, live_kernel, row_taps
 
 
 class GatedWalker(Walker):
-    """`nn.gated.GatedNet` pixel by pixel, for `batch` images `width` wide, with `condition` as the net takes it.
+    """`GatedNet` pixel by pixel.
 
     Its cache is the last three rows of input channels [3,w,b,i], the last rows of every layer's vertical input
     [layers,⌊n/2⌋,w,b,p], and what the vertical stack gives to the row that comes next [layers,w,b,2p].
     """
 
     def __init__(self, net: GatedNet, params: Any, width: int, batch: int, levels: int, condition: Array | None = None):
-        self.net, self.levels, self.width, self.batch, self.channels = net, levels, width, batch, net.channels
-        self.dtype, self.condition, self.reach = jnp.dtype(net.dtype), condition, net.kernel // 2
-        source, narrow = net.sources, colours(net.features, net.channels)
+        super().__init__(net, width, net.channels, batch, levels, condition)
+        self.reach, source, narrow = net.kernel // 2, net.sources, colours(net.features, net.channels)
         gates, layers = colours(net.features, net.channels, gates=2), params["layers"]
 
         first = live_kernel(params["embed_right"]["kernel"], row_taps(FIRST), "A", source, narrow).astype(self.dtype)
@@ -54,10 +52,6 @@ class GatedWalker(Walker):
             (live_kernel(params[name]["kernel"], POINT, "B", groups, target)[0], params[name]["bias"])
             for name, groups, target in net.head_maps
         ]
-
-    def pixels(self, value: Array) -> Array:
-        """Input channels of values uint8[…,c]."""
-        return self.net.pixels(to_float(value, self.levels)).astype(self.dtype)
 
     def outputs(self, x: Array) -> Array:
         """[b,c,o] of one pixel, from the sum of its residual stream and skip connections."""
@@ -87,15 +81,18 @@ class GatedWalker(Walker):
         window, left = state
         given = given + jnp.einsum("lbi,lio->lbo", left, self.left)
         embedded = window @ self.embed_left + self.embed_bias
-        value, p = jnp.zeros((self.batch, self.channels), jnp.uint8), self.net.features
-        for k in range(self.channels):
+        p = self.net.features
+
+        def outputs(value: Array) -> tuple[Array, list[Array]]:
             x, inputs = embedded + self.pixels(value) @ self.embed_own, []
             skip = jnp.zeros_like(x)
             for n in range(self.net.layers):
                 inputs.append(x)
                 out = gate(given[n] + x @ self.own[n]) @ self.out[n] + self.out_bias[n]
                 x, skip = x + out[:, :p], skip + out[:, p:]
-            value = value.at[:, k].set(draw(k, self.outputs(x + skip), value))
+            return self.outputs(x + skip), inputs
+
+        value, inputs = self.drawn(draw, outputs)
         window = jnp.concatenate([window, self.pixels(value)], axis=-1)[:, self.embed_own.shape[0] :]
         left = jnp.concatenate([left, jnp.stack(inputs)], axis=-1)[..., p:]
         return value, (window, left), None
@@ -107,11 +104,7 @@ class GatedWalker(Walker):
 
     def _descend(self, above: Array, rows: Array, r: Array) -> Any:
         """The cache once the vertical stack has been run over row r."""
-        condition = None
-        if self.condition is not None:  # [w,b,k], or [1,b,k] where all columns share it
-            at = jnp.minimum(r, self.condition.shape[1] - 1)
-            line = jax.lax.dynamic_index_in_dim(self.condition, at, 1, keepdims=False)
-            condition = line.swapaxes(0, 1).astype(self.dtype)
+        condition = self.condition_at(r)
 
         def layer(v: Array, at: Any) -> tuple[Array, Any]:
             rows, own = at

@@ -1,4 +1,4 @@
-"""`nn.plusplus.PlusPlusNet` pixel by pixel, at about the cost of one forward pass for an image.
+"""`PlusPlusNet` pixel by pixel, at about the cost of one forward pass for an image.
 
 Position (i, j) of level k stands for pixel (2^k·i, 2^k·j) and sees only what comes before that, so that it can be
 computed there. When row r of the image is opened, the stream above moves on by one line, all columns together, at
@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
-from jaxgen.core.images import to_float
 from jaxgen.models.pixel.pixelcnnpp_net import Hourglass, PlusPlusNet
 from jaxgen.models.pixel.walker import DrawPixel, Walker
 from jaxgen.nn.shifted import concat_elu
@@ -29,7 +28,7 @@ CORNER, SIDES, NEXT = (-1, 0), (-1, 0, 1), (0, 1)
 
 
 class PlusPlusWalker(Walker):
-    """`nn.plusplus.PlusPlusNet` pixel by pixel, for `batch` images `width` wide, with `condition` as the net takes it.
+    """`PlusPlusNet` pixel by pixel.
 
     Its cache is the last two rows of input channels [2,w,b,i], and of every level the latest line of both streams,
     [w_k,b,…]: the inputs of the convolutions there, side by side, in the order in which the wiring comes to them.
@@ -45,15 +44,10 @@ class PlusPlusWalker(Walker):
         levels: int,
         condition: Array | None = None,
     ):
-        self.net, self.width, self.channels, self.batch, self.levels = net, width, channels, batch, levels
-        self.dtype, self.condition = jnp.dtype(net.dtype), condition
+        super().__init__(net, width, channels, batch, levels, condition)
         self.maps = {name: _map(name, own, self.dtype) for name, own in params.items() if name != "out"}
         kernel, bias = kernel_and_bias(params["out"], accumulator(self.dtype))
         self.out = kernel[0, 0], bias
-
-    def pixels(self, value: Array) -> Array:
-        """Input channels of values uint8[…,c]."""
-        return self.net.pixels(to_float(value, self.levels))
 
     def blank(self, columns: tuple[int, ...], stream: str, level: int) -> Array:
         """Zeros in place of a line or a position of a stream: nothing is there."""
@@ -101,9 +95,7 @@ class PlusPlusWalker(Walker):
         x = move.run(0, first + left_pixel @ self.maps["first_column"][0][1, 0])
         kernel, bias = self.out
         outputs = (jax.nn.elu(x.astype(kernel.dtype)) @ kernel + bias).reshape(self.batch, *self.net.outputs)
-        value = jnp.zeros((self.batch, self.channels), jnp.uint8)
-        for k in range(self.channels):
-            value = value.at[:, k].set(draw(k, outputs, value))
+        value, _ = self.drawn(draw, lambda _: (outputs, None))
         left = [move.states[level] for level in range(self.net.resolutions)]
         return value, (self.pixels(value), left), (lines, left)
 
@@ -142,11 +134,7 @@ class _Opening(Hourglass):
         self.summed: dict[int, list[Array]] = {}
         self.lines: dict[int, Array] = {}
         self.sums: dict[int, Array] = {}
-        self.condition = None
-        if walker.condition is not None:  # [w,b,k], or [1,b,k] where all columns share it
-            row = jnp.minimum(r, walker.condition.shape[1] - 1)
-            line = jax.lax.dynamic_index_in_dim(walker.condition, row, 1, keepdims=False)
-            self.condition = line.swapaxes(0, 1).astype(walker.dtype)
+        self.condition = walker.condition_at(r)
 
     def run(self, level: int, x: Array, summed: list[Array]) -> Array:
         """`through` a level, of which the stream left is given `summed` besides."""

@@ -146,7 +146,7 @@ class PixelNet(nn.Module):
     def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
         """The input channels: x, 0 … 1, moved to −1 … 1, and the marks."""
         marks = [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])] if self.marks else []
-        return jnp.concatenate([2 * x - 1, *marks], axis=-1)
+        return jnp.concatenate([2 * x - 1, *marks], axis=-1).astype(self.dtype)
 
     @nn.compact
     def __call__(

@@ -1,4 +1,4 @@
-"""`nn.pixel.PixelNet` pixel by pixel, at about the cost of one forward pass for an image.
+"""`PixelNet` pixel by pixel, at about the cost of one forward pass for an image.
 
 At the start of a row all that depends on finished rows is one product for all layers and columns together; in the row
 itself a pixel costs a few small products per layer. A colour pixel is passed once for each channel, with the channels
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
-from jaxgen.core.images import to_float
 from jaxgen.models.pixel.pixelrnn_net import ConvLayer, DiagonalLayer, PixelNet, RowLayer
 from jaxgen.models.pixel.walker import DrawPixel, Walker, entry
 from jaxgen.nn.lstm import activated, gates
@@ -23,15 +22,14 @@ from jaxgen.nn.masked import POINT, colours, live_kernel, raster_taps, row_taps
 
 
 class PixelWalker(Walker):
-    """`nn.pixel.PixelNet` pixel by pixel, for `batch` images `width` wide, with `condition` as the net takes it.
+    """`PixelNet` pixel by pixel.
 
     Its cache is the last three rows of input channels and what the layers keep.
     """
 
     def __init__(self, net: PixelNet, params: Any, width: int, batch: int, levels: int, condition: Array | None = None):
-        self.net, self.levels, self.width, self.batch, self.channels = net, levels, width, batch, net.channels
+        super().__init__(net, width, net.channels, batch, levels, condition)
         self.layer = _KINDS[net.layer](net, params["layers"], width, batch)
-        self.condition = condition
         self.embed = _Embedding(net, params["embed"], "A")
         self.embed_right = _Embedding(net, params["embed_right"], "B") if net.mend else None
         self.head = [
@@ -39,35 +37,23 @@ class PixelWalker(Walker):
             for name, source, target in net.head_maps
         ]
 
-    def pixels(self, value: Array) -> Array:
-        """Input channels of values uint8[…,c]."""
-        return self.net.pixels(to_float(value, self.levels))
-
     def outputs(self, x: Array, skip: Array) -> Array:
         """[b,c,o] of one pixel."""
         (kernel, bias), (last, last_bias) = self.head
-        dtype = jnp.dtype(self.net.dtype)
-        y = jax.nn.relu(x + skip) @ kernel.astype(dtype) + bias.astype(dtype)
-        return (jax.nn.relu(y).astype(accumulator(dtype)) @ last + last_bias).reshape(self.batch, self.channels, -1)
-
-    def conditions(self, r: Array) -> Array | None:
-        """The condition of row r, [w,b,k]."""
-        if self.condition is None:
-            return None
-        row = jnp.minimum(r, self.condition.shape[1] - 1)
-        line = jax.lax.dynamic_index_in_dim(self.condition, row, 1, keepdims=False).swapaxes(0, 1)
-        return jnp.broadcast_to(line, (self.width, *line.shape[1:]))
+        y = jax.nn.relu(x + skip) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        y = jax.nn.relu(y).astype(accumulator(self.dtype)) @ last + last_bias
+        return y.reshape(self.batch, self.channels, -1)
 
     def cache(self) -> Any:
         """Three rows of zeros, which stand for what is above the image, and the layers' own."""
-        above = jnp.zeros((self.batch, 3, self.width, len(self.embed.source)))
+        above = jnp.zeros((self.batch, 3, self.width, len(self.embed.source)), self.dtype)
         return above, self.layer.cache
 
     def row(self, cache: Any, r: Array) -> tuple[Any, Any]:
         """What finished rows and the condition give to each column."""
         above, layers = cache
-        window = jnp.zeros((self.batch, 3, len(self.embed.source)))
-        given = self.embed.upper_part(above), self.layer.row(layers, r, self.conditions(r))
+        window = jnp.zeros((self.batch, 3, len(self.embed.source)), self.dtype)
+        given = self.embed.upper_part(above), self.layer.row(layers, r, self.condition_at(r))
         return given, (window, self.layer.start)
 
     def column(self, given: Any, j: Array) -> Any:
@@ -80,8 +66,8 @@ class PixelWalker(Walker):
         embedded, given = given
         window, state = state
         beside = self.layer.beside(state)
-        value = jnp.zeros((self.batch, self.channels), jnp.uint8)
-        for k in range(self.channels):
+
+        def outputs(value: Array) -> tuple[Array, Any]:
             x = embedded + self.embed.row_part(window, self.pixels(value))
             skip = jnp.zeros_like(x)
             states, kept = [], []
@@ -91,7 +77,9 @@ class PixelWalker(Walker):
                 x, skip = x + out[..., : x.shape[-1]], skip + out[..., x.shape[-1] :]
                 states.append(state_n)
                 kept.append(kept_n)
-            value = value.at[:, k].set(draw(k, self.outputs(x, skip), value))
+            return self.outputs(x, skip), (states, kept)
+
+        value, (states, kept) = self.drawn(draw, outputs)
         window = jnp.concatenate([window[:, 1:], self.pixels(value)[:, None]], axis=1)
         return value, (window, _stack(states)), _stack(kept)
 
@@ -102,7 +90,7 @@ class PixelWalker(Walker):
         right = None if self.embed_right is None else self.embed_right.whole_row(above, own)
         above = jnp.concatenate([above[:, 1:], own[:, None]], axis=1)
         kept = jax.tree.map(lambda a: a.swapaxes(0, 1), kept)
-        return above, self.layer.finish(layers, kept, right, self.conditions(r))
+        return above, self.layer.finish(layers, kept, right, self.condition_at(r))
 
 
 def _at(tree: Any, n: int) -> Any:
@@ -122,25 +110,24 @@ class _Embedding:
             params["kernel"], raster_taps(7), kind, self.source, colours(2 * net.features, net.channels)
         )
         self.above, self.left, self.bias = (a.astype(dtype) for a in (kernel[:21], kernel[21:], params["bias"]))
-        self.dtype = dtype
 
     def upper_part(self, rows: Array) -> Array:
         """[w,b,2h] from the three rows above [b,3,w,i], bias included."""
         w = rows.shape[2]
-        padded = jnp.pad(rows.astype(self.dtype), ((0, 0), (0, 0), (3, 3), (0, 0)))
+        padded = jnp.pad(rows, ((0, 0), (0, 0), (3, 3), (0, 0)))
         parts = [padded[:, i, j : j + w] for i in range(3) for j in range(7)]
         kernel = self.above.reshape(-1, self.above.shape[-1])
         return (jnp.concatenate(parts, axis=-1) @ kernel + self.bias).swapaxes(0, 1)
 
     def row_part(self, window: Array, own: Array) -> Array:
         """[b,2h] from the three pixels to the left [b,3,i] and the own one [b,i]."""
-        seen = jnp.concatenate([window, own[:, None]], axis=1).astype(self.dtype)
+        seen = jnp.concatenate([window, own[:, None]], axis=1)
         return seen.reshape(len(seen), -1) @ self.left.reshape(-1, self.left.shape[-1])
 
     def whole_row(self, above: Array, own: Array) -> Array:
         """[w,b,2h] of a finished row [b,w,i]."""
         w = own.shape[1]
-        padded = jnp.pad(own.astype(self.dtype), ((0, 0), (3, 0), (0, 0)))
+        padded = jnp.pad(own, ((0, 0), (3, 0), (0, 0)))
         parts = jnp.concatenate([padded[:, j : j + w] for j in range(4)], axis=-1)
         return self.upper_part(above) + (parts @ self.left.reshape(-1, self.left.shape[-1])).swapaxes(0, 1)
 
@@ -191,7 +178,7 @@ class _Layers:
         raise NotImplementedError
 
     def row(self, cache: Any, r: Array, condition: Array | None) -> Any:
-        """What finished rows and the condition [w,b,k] give to each column of row r; leaves [layers, w, b, …]."""
+        """What finished rows and the condition [w|1,b,k] give to each column of row r; leaves [layers, w, b, …]."""
         raise NotImplementedError
 
     def share(self, condition: Array | None, part: slice = slice(None)) -> Any:
@@ -199,7 +186,8 @@ class _Layers:
         if condition is None:
             return 0
         kernel = self.params["condition"][..., part].astype(self.dtype)
-        return jnp.einsum("wbk,lko->lwbo", condition.astype(self.dtype), kernel)
+        condition = jnp.broadcast_to(condition, (self.width, *condition.shape[1:]))
+        return jnp.einsum("wbk,lko->lwbo", condition, kernel)
 
     def beside(self, state: Any) -> Any:
         """What the left neighbour gives to a pixel, in all layers at once; leaves [layers, b, …]."""

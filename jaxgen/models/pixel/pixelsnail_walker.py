@@ -1,4 +1,4 @@
-"""`nn.snail.SnailNet` pixel by pixel, at about the cost of one forward pass for an image.
+"""`SnailNet` pixel by pixel, at about the cost of one forward pass for an image.
 
 At the start of a row, what the row above gives to the 2×2 convolutions is one product for each layer, all blocks and
 columns together; in the row itself a pixel passes through the blocks in a scan. It attends to the finished rows, whose
@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
-from jaxgen.core.images import to_float
 from jaxgen.models.pixel.pixelsnail_net import SnailNet, positions
 from jaxgen.models.pixel.walker import DrawPixel, Walker
 from jaxgen.nn.attention import attend
@@ -26,7 +25,7 @@ elu = jax.nn.elu
 
 
 class SnailWalker(Walker):
-    """`nn.snail.SnailNet` pixel by pixel, for `batch` images of `shape` (h, w, c); `condition` is as the net takes it.
+    """`SnailNet` pixel by pixel, for images of `shape` (h, w, c).
 
     Its cache is the row above, of input channels [w,b,i] and of each layer's two inputs [w,blocks,b,f], and the keys
     and values of all finished rows [blocks,b,h·w,…].
@@ -41,9 +40,9 @@ class SnailWalker(Walker):
         levels: int,
         condition: Array | None = None,
     ):
-        self.net, self.levels, self.batch, self.condition = net, levels, batch, condition
-        self.height, self.width, self.channels = shape
-        self.dtype, blocks = jnp.dtype(net.dtype), params["blocks"]
+        self.height, width, channels = shape
+        super().__init__(net, width, channels, batch, levels, condition)
+        blocks = params["blocks"]
         self.layers = tuple(f"layer_{n}" for n in range(net.layers))
         self.resnets = (*self.layers, "content", "question", "merge")
 
@@ -66,10 +65,6 @@ class SnailWalker(Walker):
         self.conditions = {n: blocks[n]["condition"].astype(self.dtype) for n in self.resnets if condition is not None}
         self.places = positions(*shape[:2]).astype(self.dtype)
 
-    def pixels(self, value: Array) -> Array:
-        """Input channels of values uint8[…,c]."""
-        return self.net.pixels(to_float(value, self.levels))
-
     def cache(self) -> Any:
         """Zeros stand for what is above the image."""
         net, n = self.net, self.height * self.width
@@ -81,7 +76,8 @@ class SnailWalker(Walker):
         """What finished rows, the condition and the place give to each column; nothing is left of the first pixel."""
         above, lines, finished = cache
         embedded = _near(above, (-1, 0, 1)) @ self.embed_above + _near(above, (-1,)) @ self.embed_corner
-        biases: dict[str, Any] = {name: self._gate_bias(name, r) for name in self.resnets}
+        condition = self.condition_at(r)
+        biases: dict[str, Any] = {name: self._gate_bias(name, condition) for name in self.resnets}
         for name, (first, second) in lines.items():
             upper, bias = self.upper[name], self.maps[name]["first"][1]
             biases[name] = (
@@ -122,9 +118,7 @@ class SnailWalker(Walker):
         x, (inputs, results) = jax.lax.scan(block, x, at)
         kernel, bias = self.out
         outputs = (elu(x.astype(kernel.dtype)) @ kernel + bias).reshape(self.batch, *self.net.outputs)
-        value = jnp.zeros((self.batch, self.channels), jnp.uint8)
-        for k in range(self.channels):
-            value = value.at[:, k].set(draw(k, outputs, value))
+        value, _ = self.drawn(draw, lambda _: (outputs, None))
 
         pixel = self.pixels(value)
         image, place = (jnp.broadcast_to(a, (self.net.blocks, *a.shape)) for a in (pixel[:, :-1], place))
@@ -151,14 +145,12 @@ class SnailWalker(Walker):
         sizes = self.net.key_size, self.net.features // 2
         return tuple(jnp.zeros((self.net.blocks, self.batch, n, k), self.dtype) for k in sizes)  # type: ignore[return-value]
 
-    def _gate_bias(self, name: str, r: Array) -> Array:
-        """What is added to a gated ResNet's second map in row r, [w,blocks,b,2f], or 1 for b: bias and condition."""
+    def _gate_bias(self, name: str, condition: Array | None) -> Array:
+        """What is added to a gated ResNet's second map in a row, [w,blocks,b,2f], or 1 for b: bias and condition."""
         bias = jnp.broadcast_to(self.maps[name]["second"][1], (self.width, *self.maps[name]["second"][1].shape))
-        if self.condition is None:
+        if condition is None:
             return bias
-        row = jnp.minimum(r, self.condition.shape[1] - 1)
-        line = jax.lax.dynamic_index_in_dim(self.condition, row, 1, keepdims=False).astype(self.dtype)
-        return bias + jnp.einsum("bwk,lko->wlbo", line, self.conditions[name])
+        return bias + jnp.einsum("wbk,lko->wlbo", condition, self.conditions[name])
 
 
 def _near(line: Array, columns: tuple[int, ...]) -> Array:

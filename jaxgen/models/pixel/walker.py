@@ -11,11 +11,13 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt8
+
+from jaxgen.core.images import to_float
 
 DrawPixel = Callable[[int, Array, Array], Array]
 """`(channel, outputs, value) -> uint8[b]`: a sub-pixel from the net's outputs for its pixel and from `value`
@@ -29,10 +31,35 @@ def entry(tree: Any, j: Array, axis: int = 0) -> Any:
 
 
 class Walker(abc.ABC):
-    """The incremental form of a net for images of `width` columns and `channels`; pytrees are its own affair."""
+    """The incremental form of a net, for `batch` images of `width` columns and `channels`; pytrees are its own affair.
 
-    width: int
-    channels: int
+    `condition` is as the net takes it: [b,h,w,k], height and width 1 where all pixels share it.
+    """
+
+    def __init__(self, net: Any, width: int, channels: int, batch: int, levels: int, condition: Array | None = None):
+        self.net, self.width, self.channels, self.batch, self.levels = net, width, channels, batch, levels
+        self.dtype, self.condition = jnp.dtype(net.dtype), condition
+
+    def pixels(self, value: Array) -> Array:
+        """Input channels of values uint8[…,c]."""
+        return cast(Array, self.net.pixels(to_float(value, self.levels)))
+
+    def condition_at(self, r: Array) -> Array | None:
+        """The condition of row r in the net's dtype, [w,b,k], or [1,b,k] where all columns share it."""
+        if self.condition is None:
+            return None
+        row = jnp.minimum(r, self.condition.shape[1] - 1)
+        line = jax.lax.dynamic_index_in_dim(self.condition, row, 1, keepdims=False)
+        return line.swapaxes(0, 1).astype(self.dtype)
+
+    def drawn(self, draw: DrawPixel, outputs: Callable[[Array], tuple[Array, Any]]) -> tuple[UInt8[Array, "b c"], Any]:
+        """A pixel's channels, one after the other, and what the last pass left: `outputs(value)` gives the net's
+        outputs, given the channels of value uint8[b,c] that are drawn already, and what that pass leaves."""
+        value, left = jnp.zeros((self.batch, self.channels), jnp.uint8), None
+        for k in range(self.channels):
+            found, left = outputs(value)
+            value = value.at[:, k].set(draw(k, found, value))
+        return value, left
 
     @abc.abstractmethod
     def cache(self) -> Any:
