@@ -9,20 +9,22 @@ a rate where a model is recurrent or scans over its layers.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jaxgen.data.dataset import Dataset, example
+from jaxgen.core.model import Batch
+from jaxgen.data.dataset import Dataset, Transform, split_arrays
 from jaxgen.engine.devices.mesh import make_mesh, on_cpu, replicated, sharded
 from jaxgen.engine.fit import fit
 from jaxgen.engine.gradient import Layout
@@ -53,8 +55,9 @@ def measure(recipe: Recipe, *, mesh: Mesh | None = None, repeats: int = 20) -> d
     mesh = make_mesh() if mesh is None else mesh
     dataset = recipe.data.load()
     seconds = _times(recipe, dataset, mesh, repeats)  # first, since it checks the recipe against the data
-    compile_s, xla_flops = compile_step(recipe, dataset, mesh)
-    flops = step_flops(recipe, dataset)
+    with _uncached():
+        cost = step_cost(recipe, _batch(recipe, dataset), dataset.transform, mesh)
+    flops, xla_flops = cost["flops"], cost["xla_flops"]
     dtype = getattr(recipe.model, "dtype", "float32")
     peak = matmul_peak(mesh, dtype)
     median = statistics.median(seconds)
@@ -66,7 +69,7 @@ def measure(recipe: Recipe, *, mesh: Mesh | None = None, repeats: int = 20) -> d
         "devices": int(mesh.devices.size),
         "dtype": dtype,
         "batch": recipe.batch,
-        "compile_s": round(compile_s, 3),
+        "compile_s": round(cost["compile_s"], 3),
         "ms_per_step": round(1e3 * median, 3),
         "ms_per_step_best": round(1e3 * min(seconds), 3),
         "images_per_s": round(recipe.batch / median, 1),
@@ -81,7 +84,7 @@ def measure(recipe: Recipe, *, mesh: Mesh | None = None, repeats: int = 20) -> d
 
 
 def describe(found: Mapping[str, Any]) -> str:
-    """The figures of `bench` as lines of text."""
+    """The figures of `measure` as lines of text."""
     xla = found["xla_gflop_per_step"]
     counted = "" if xla is None else f"; XLA counts {xla:.4g} for one device, the body of a loop once"
     rows = {
@@ -98,35 +101,63 @@ def describe(found: Mapping[str, Any]) -> str:
     return "".join(f"{name:<10}{text}\n" for name, text in rows.items())
 
 
-def step_flops(recipe: Recipe, dataset: Dataset) -> float:
-    """`count_flops` of one training step of the recipe, over all devices. Compiles nothing."""
-    step, state, batch = _step(recipe, dataset, loops=True)
+def step_flops(recipe: Recipe, batch: Batch, transform: Transform | None = None) -> float:
+    """`count_flops` of one training step of the recipe on such a batch, over all devices. Compiles nothing."""
+    step, state = _step(recipe, batch, transform, loops=True)
     return count_flops(jax.make_jaxpr(step)(state, batch))
 
 
-def compile_step(recipe: Recipe, dataset: Dataset, mesh: Mesh) -> tuple[float, float | None]:
-    """Seconds to compile one step's program anew, and XLA's count of its FLOPs (None if it gives none)."""
-    step, state, batch = _step(recipe, dataset, loops=not on_cpu(mesh))
+def step_cost(recipe: Recipe, batch: Batch, transform: Transform | None, mesh: Mesh) -> dict[str, Any]:
+    """What a training step in which all objectives act costs on a mesh; `batch` are the shapes of what is fed to it.
+
+    flops                            arithmetic of matrix products and convolutions over all devices, as `step_flops`
+    compile_s                        seconds until its program is there, from the persistent cache where that has it
+    xla_flops, xla_bytes_accessed    XLA's counts for one device, loop bodies counted once
+    temporary_bytes, argument_bytes  of the program on one device: beside state and batch, and of these
+
+    What the backend does not tell is None.
+    """
+    step, state = _step(recipe, batch, transform, loops=not on_cpu(mesh))
     everywhere = replicated(mesh)
     program = jax.jit(step, in_shardings=(everywhere, sharded(mesh)), out_shardings=everywhere, donate_argnums=0)
+    start = time.perf_counter()
+    compiled = program.lower(state, batch).compile()
+    seconds = time.perf_counter() - start
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    return {
+        "flops": step_flops(recipe, batch, transform),
+        "compile_s": seconds,
+        "xla_flops": cost.get("flops"),
+        "xla_bytes_accessed": cost.get("bytes accessed"),
+        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+        "argument_bytes": getattr(memory, "argument_size_in_bytes", None),
+    }
+
+
+def _step(recipe: Recipe, batch: Batch, transform: Transform | None, loops: bool) -> tuple[Any, Any]:
+    """The step in which all objectives act, and the shapes of its state."""
+    state = jax.eval_shape(lambda batch: init_state(recipe, batch, transform), batch)
+    acting = tuple(True for _ in recipe.model.objectives())
+    return make_step(recipe, transform, Layout(unrolled=not loops), acting=acting), state
+
+
+def _batch(recipe: Recipe, dataset: Dataset) -> Batch:
+    """The shapes of a training batch as it is fed."""
+    return {
+        name: jax.ShapeDtypeStruct((recipe.batch, *array.shape[1:]), array.dtype)
+        for name, array in split_arrays(dataset.train).items()
+    }
+
+
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Programs are compiled anew, whatever the persistent cache has."""
     cached = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        start = time.perf_counter()
-        compiled = program.lower(state, batch).compile()
-        seconds = time.perf_counter() - start
+        yield
     finally:
         jax.config.update("jax_enable_compilation_cache", cached)
-    return seconds, (compiled.cost_analysis() or {}).get("flops")
-
-
-def _step(recipe: Recipe, dataset: Dataset, loops: bool) -> tuple[Any, Any, Any]:
-    """The step in which all objectives act, and the shapes of its state and batch."""
-    first = example(dataset, recipe.batch)
-    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((recipe.batch, *x.shape[1:]), x.dtype), first)
-    state = jax.eval_shape(lambda: init_state(recipe, first, dataset.transform))
-    acting = tuple(True for _ in recipe.model.objectives())
-    return make_step(recipe, dataset.transform, Layout(unrolled=not loops), acting=acting), state, batch
 
 
 def matmul_peak(mesh: Mesh | None = None, dtype: str = "float32", repeats: int = 8) -> float:

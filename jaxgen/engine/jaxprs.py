@@ -32,28 +32,22 @@ def count_flops(jaxpr: Any) -> float:
         elif name == "cond":
             total += max(count_flops(branch) for branch in params["branches"])
         else:
-            total += sum(count_flops(inner) for inner in _inner(params.values()))
+            total += sum(count_flops(inner) for inner in _inner(equation))
     return total
-
-
-def _inner(values: Any) -> Iterator[Any]:
-    for value in values:
-        if hasattr(getattr(value, "jaxpr", value), "eqns"):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from _inner(value)
 
 
 def convolves(function: Callable[..., Any], *arguments: Any) -> bool:
     """Whether a function, traced on these arguments, contains a convolution anywhere."""
 
     def within(jaxpr: Any) -> bool:
-        return any(e.primitive.name == "conv_general_dilated" or any(map(within, inner(e))) for e in jaxpr.eqns)
-
-    def inner(equation: Any) -> Iterator[Any]:
-        for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-            value = getattr(value, "jaxpr", value)
-            if hasattr(value, "eqns"):
-                yield value
+        return any(e.primitive.name == "conv_general_dilated" or any(map(within, _inner(e))) for e in jaxpr.eqns)
 
     return within(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _inner(equation: Any) -> Iterator[Any]:
+    """The jaxprs that an equation holds: bodies of loops, branches, calls."""
+    for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+        value = getattr(value, "jaxpr", value)
+        if hasattr(value, "eqns"):
+            yield value

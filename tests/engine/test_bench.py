@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.model import batch_like
 from jaxgen.data.dataset import Dataset, Source, Split
 from jaxgen.engine.bench import describe, measure, step_flops
 from jaxgen.engine.jaxprs import count_flops
@@ -32,8 +33,7 @@ def recipe_of(model) -> Recipe:
 
 
 def flops_of_step(model) -> float:
-    recipe = recipe_of(model)
-    return step_flops(recipe, recipe.data.load())
+    return step_flops(recipe_of(model), batch_like(model, BATCH))
 
 
 def test_products_and_convolutions_have_their_closed_forms():

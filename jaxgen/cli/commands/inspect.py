@@ -104,32 +104,21 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
         "modules": modules,
         "parameters": sum(m["parameters"] for m in modules.values()),
         "bytes": sum(m["bytes"] for m in modules.values()),
-        "step": _cost(made, state, batch),
+        "step": _cost(made, batch),
     }
 
 
-def _cost(made: Any, state: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """What one training step costs: its arithmetic, and what the compiler says of its program for one device."""
+def _cost(made: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """What one training step costs on one device."""
     import jax
 
+    from jaxgen.engine.bench import step_cost
     from jaxgen.engine.devices.mesh import make_mesh
-    from jaxgen.engine.gradient import Layout
-    from jaxgen.engine.jaxprs import count_flops
-    from jaxgen.engine.step import make_step
 
-    acting = tuple(True for _ in made.model.objectives())
-    step = make_step(made, None, Layout(unrolled=True), acting=acting)
-    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    return {
-        "batch": made.batch,
-        "device": make_mesh().devices.flat[0].platform,
-        "flops": count_flops(jax.make_jaxpr(step)(state, batch)),
-        "xla_flops": cost.get("flops"),
-        "xla_bytes_accessed": cost.get("bytes accessed"),
-        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
-        "argument_bytes": getattr(memory, "argument_size_in_bytes", None),
-    }
+    mesh = make_mesh(jax.local_devices()[:1])
+    cost = step_cost(made, batch, None, mesh)
+    del cost["compile_s"]  # of a program that may have been in the cache
+    return {"batch": made.batch, "device": mesh.devices.flat[0].platform, **cost}
 
 
 def _show(found: Mapping[str, Any]) -> None:
