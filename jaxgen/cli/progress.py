@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-EVERY = 10.0
-"""Seconds between two lines where standard error is no terminal."""
+from jaxgen.runs.progress import Paced
 
 
 @contextlib.contextmanager
@@ -29,13 +27,10 @@ def counted(total: int, what: str, stream: Any = None) -> Iterator[Callable[[int
 
 
 def _lines(total: int, what: str, stream: Any) -> Callable[[int], None]:
-    last = time.monotonic()
+    lines = Paced(stream, at_once=False)
 
     def told(done: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= EVERY and done < total:
-            last = time.monotonic()
-            stream.write(f"{what} {done:,}/{total:,}\n")
-            stream.flush()
+        if done < total and lines.is_time():
+            lines.pace(f"{what} {done:,}/{total:,}")
 
     return told

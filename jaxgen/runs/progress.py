@@ -74,11 +74,34 @@ class Speed:
         return self._steps / self._seconds if self._laps and self._seconds > 0 else None
 
 
-class Lines:
+class Paced:
+    """Lines for files and pipes, those of progress no more often than every `PLAIN_EVERY` seconds: the first at once,
+    or, where not `at_once`, after as long."""
+
+    def __init__(self, stream: Any, at_once: bool = True):
+        self._stream, self._last = Unbroken(stream), -math.inf if at_once else time.perf_counter()
+
+    def line(self, message: str) -> None:
+        """A line at any time."""
+        self._stream.write(message + "\n")
+        self._stream.flush()
+
+    def is_time(self) -> bool:
+        """Whether a line of progress may come."""
+        return time.perf_counter() - self._last >= PLAIN_EVERY
+
+    def pace(self, message: str) -> None:
+        """A line of progress."""
+        self._last = time.perf_counter()
+        self.line(message)
+
+
+class Lines(Paced):
     """Progress for files and pipes."""
 
     def __init__(self, stream: Any):
-        self._stream, self._steps, self._last = Unbroken(stream), 0, -math.inf
+        super().__init__(stream)
+        self._steps = 0
 
     def started(self, step: int, steps: int) -> None:
         self._steps = steps
@@ -86,17 +109,12 @@ class Lines:
 
     def due(self, step: int) -> bool:
         """Whether it is time for a line."""
-        return time.perf_counter() - self._last >= PLAIN_EVERY or step >= self._steps
+        return self.is_time() or step >= self._steps
 
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
-        self._last = time.perf_counter()
         rate = figures.get("steps_per_s")
         left = f"  {_clock((self._steps - step) / rate)} left" if rate and step < self._steps else ""
-        self.line(f"step {step:,}/{self._steps:,}  {text(figures)}{left}")
-
-    def line(self, message: str) -> None:
-        self._stream.write(message + "\n")
-        self._stream.flush()
+        self.pace(f"step {step:,}/{self._steps:,}  {text(figures)}{left}")
 
     def close(self) -> None:
         pass

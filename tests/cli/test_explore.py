@@ -109,7 +109,7 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
             return True
 
     for stream in (Terminal(), io.StringIO()):
-        monkeypatch.setattr(progress, "EVERY", 0.0)
+        monkeypatch.setattr("jaxgen.runs.progress.PLAIN_EVERY", 0.0)
         with progress.counted(20, "images", stream) as told:
             told(10)
             told(20)
