@@ -45,9 +45,8 @@ def open_runs(folders: Sequence[str], step: Any, batch: int) -> list[Any]:
         step = int(step)
     from jaxgen.engine.devices import cpu
     from jaxgen.runs.folder import read_run
-    from jaxgen.runs.load import load
+    from jaxgen.runs.load import opened
 
-    for folder in folders:
-        read_run(folder)
+    records = [read_run(folder) for folder in folders]
     cpu.prepare_cpu(batch)
-    return [load(folder, step) for folder in folders]
+    return [opened(record, step) for record in records]

@@ -42,6 +42,16 @@ def write_json(path: Path, content: Any) -> None:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def numbered(folder: Path) -> tuple[int, ...]:
+    """The numbers by which folders in a folder are named, ascending; none where that is not there."""
+    try:
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in found if entry.is_dir()]
+    except OSError:
+        return ()
+    return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 20))
+
+
 def home_path(path: str | os.PathLike[str]) -> Path:
     """A path in which `~` is the user's home, or `~NAME` another's; as it is where nobody knows that one."""
     return Path(os.path.expanduser(path))

@@ -31,8 +31,19 @@ from jaxgen.runs.recipes import sources
 FORMAT = 2
 """The form of `run.json` that this version writes and reads."""
 
+LARGEST = 256 << 20
+"""Bytes of a file that is read; no run writes larger ones."""
+
 ON_NEW_DISKS = ("lost+found",)
 """What an empty folder may hold that is the root of a disk."""
+
+
+class Unreadable(UsageError):
+    """A run's folder that does not hold what it should, with the reason."""
+
+    def __init__(self, folder: Path, reason: str):
+        super().__init__(f"{folder} cannot be read as a run: {reason}.")
+        self.reason = reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,33 +64,68 @@ def is_run(folder: str | Path) -> bool:
 def read_run(folder: str | Path) -> RunRecord:
     """What a run's folder says of it, without executing anything. Raises `UsageError` where it is no run's folder."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"there is no run {folder}: `jaxgen train RECIPE` makes one.")
-    if not is_run(folder):
-        raise UsageError(
-            f"{folder} is no run folder: it has no run.json; `jaxgen train RECIPE --run FOLDER` makes one."
-        )
-    try:
-        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        name, settings, form = about.pop("recipe"), dict(about.pop("knobs")), about.pop("format")
-        if Path(name).name != name:  # what is executed must lie in this very run
-            raise ValueError(f"its recipe is {name!r}, no file's name")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{folder / 'run.json'} cannot be read as a run's record: {error!r}.") from error
-    if form != FORMAT:
-        raise UsageError(
-            f"{folder} has run format {form}, this jaxgen reads {FORMAT}: open it with {writer(about)}, which wrote it."
-        )
+    about = read_record(folder)
+    name, settings, _ = about.pop("recipe"), about.pop("knobs"), about.pop("format")
     path = folder / "recipe" / name
     file = recipes.load_file(path, roots=(path.parent.resolve(),))
     return RunRecord(folder, file, file.settings(settings), about)
 
 
-def writer(about: Mapping[str, Any]) -> str:
+def read_record(folder: Path) -> dict[str, Any]:
+    """`run.json`, with "format", "recipe" and "knobs" as this version writes them. Raises `UsageError` where the folder
+    is no run's, `Unreadable` where the file is broken or another version's."""
+    if not folder.is_dir():
+        raise UsageError(
+            f"there is no run {folder}: `jaxgen train RECIPE` makes one, and `jaxgen runs` lists those below ./runs."
+        )
+    if not os.path.lexists(folder / "run.json"):
+        raise UsageError(
+            f"{folder} is no run folder: it has no run.json; `jaxgen runs {folder}` lists those below it, and `jaxgen "
+            "train RECIPE --run FOLDER` makes one."
+        )
+    about = read_object(folder, "run.json")
+    form, name = about.get("format"), about.get("recipe")
+    if "format" in about and form != FORMAT:
+        raise Unreadable(
+            folder, f"run.json has format {form}, this jaxgen reads {FORMAT}: open it with {_writer(about)}"
+        )
+    if form is None or not isinstance(name, str) or not isinstance(about.get("knobs"), dict):
+        raise Unreadable(folder, "run.json is not the record of a run")
+    if Path(name).name != name:  # what is executed must lie in this very run
+        raise Unreadable(folder, f"run.json names the recipe {name!r}, which is no file's name")
+    return about
+
+
+def read_object(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object from a file of a run. Raises `Unreadable` where it holds something else."""
+    try:
+        check_file(folder, name)
+        found = json.loads((folder / name).read_bytes())
+    except OSError as error:
+        raise Unreadable(folder, f"{name}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(folder, f"{name} is not JSON") from error
+    if not isinstance(found, dict):
+        raise Unreadable(folder, f"{name} is not the record of a run")
+    return found
+
+
+def check_file(folder: Path, name: str) -> None:
+    """Raises `Unreadable` for what is no file (a pipe would be waited for) or too large for one of a run's."""
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise Unreadable(folder, f"{name} is no file")
+    if path.stat().st_size > LARGEST:
+        raise Unreadable(folder, f"{name} is larger than {LARGEST >> 20} MiB")
+
+
+def _writer(about: Mapping[str, Any]) -> str:
     """The version that wrote a record, as far as it says."""
     versions = about.get("versions")
     name = versions.get("jaxgen") if isinstance(versions, Mapping) else None
-    return f"jaxgen {name}" if isinstance(name, str) else "the version"
+    return f"jaxgen {name}, which wrote it" if isinstance(name, str) else "the version that wrote it"
 
 
 def default_folder(file: recipes.RecipeFile, settings: Mapping[str, Any]) -> Path:

@@ -7,31 +7,19 @@ that are training or came from elsewhere included. What cannot be read is named,
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxgen.core.errors import UsageError
-from jaxgen.runs.folder import FORMAT, writer
+from jaxgen.core.files import numbered
+from jaxgen.runs.folder import Unreadable, check_file, read_object, read_record
 from jaxgen.runs.lock import is_claimed
 from jaxgen.runs.log import number, read_log
 
-LARGEST = 256 << 20
-"""Bytes of a file that is read; no run writes larger ones."""
-
 UNITS = {"bits_per_dim": "bits/dim", "nats": "nats"}
 """Metrics of likelihood, as people say them; the others go by their names."""
-
-
-class Unreadable(UsageError):
-    """A run's folder that does not hold what it should, with the reason."""
-
-    def __init__(self, folder: Path, reason: str):
-        super().__init__(f"{folder} cannot be read as a run: {reason}.")
-        self.reason = reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,22 +177,13 @@ def find(folder: Path) -> Iterator[Path]:
 
 def read_summary(folder: Path) -> RunSummary:
     """What a run's folder says. Raises `UsageError` where it is none, `Unreadable` where a file of it is broken."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no run {folder}: `jaxgen runs` lists those below ./runs.")
-    if not os.path.lexists(folder / "run.json"):
-        raise UsageError(f"{folder} is no run folder: it has no run.json; `jaxgen runs {folder}` lists those below it.")
-    about = _object(folder, "run.json")
-    if not isinstance(about.get("knobs"), dict) or not isinstance(about.get("recipe"), str):
-        raise Unreadable(folder, "run.json is not the record of a run")
-    if about.get("format") != FORMAT:
-        form = about.get("format")
-        raise Unreadable(folder, f"run.json has format {form}, of {writer(about)}; this jaxgen reads {FORMAT}")
-    result = _object(folder, "result.json") if os.path.lexists(folder / "result.json") else None
+    about = read_record(folder)
+    result = read_object(folder, "result.json") if os.path.lexists(folder / "result.json") else None
     log = folder / "metrics.jsonl"
     kept: list[dict[str, Any]] = []
     if os.path.lexists(log):
         try:
-            _check(folder, "metrics.jsonl")
+            check_file(folder, "metrics.jsonl")
             kept = read_log(log)
             nothing = not kept and b"\n" in log.read_bytes()
         except OSError as error:
@@ -214,39 +193,9 @@ def read_summary(folder: Path) -> RunSummary:
     return RunSummary(folder, about, kept, saved_steps(folder), result, is_claimed(folder), _written(folder))
 
 
-def _object(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object from a file of the run."""
-    try:
-        _check(folder, name)
-        found = json.loads((folder / name).read_bytes())
-    except OSError as error:
-        raise Unreadable(folder, f"{name}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable(folder, f"{name} is not JSON") from error
-    if not isinstance(found, dict):
-        raise Unreadable(folder, f"{name} is not the record of a run")
-    return found
-
-
-def _check(folder: Path, name: str) -> None:
-    """Raises `Unreadable` for what is no file (a pipe would be waited for) or too large for one of a run's."""
-    path = folder / name
-    if path.exists() and not path.is_file():
-        raise Unreadable(folder, f"{name} is no file")
-    if path.stat().st_size > LARGEST:
-        raise Unreadable(folder, f"{name} is larger than {LARGEST >> 20} MiB")
-
-
 def saved_steps(folder: Path) -> tuple[int, ...]:
-    """The steps of the whole checkpoints, which are folders named by them."""
-    try:
-        with os.scandir(folder / "checkpoints") as found:
-            names = [entry.name for entry in found if entry.is_dir()]
-    except OSError:
-        return ()
-    return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 20))
+    """The steps of a run's whole checkpoints."""
+    return numbered(folder / "checkpoints")
 
 
 def _written(folder: Path) -> float:

@@ -133,7 +133,11 @@ def load(folder: str | Path, step: str | int = "best", ema: bool = True) -> Run:
     recipe that lies in the folder and nothing else of it. Raises `UsageError` where the folder is no run, has no such
     checkpoint, or has one of another model.
     """
-    record = read_run(folder)
+    return opened(read_run(folder), step, ema)
+
+
+def opened(record: RunRecord, step: str | int = "best", ema: bool = True) -> Run:
+    """`load` of a run whose record was read."""
     made = recipes.build(record.file, record.settings)
     mesh = make_mesh()
     best = deciding(made)

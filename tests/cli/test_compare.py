@@ -150,12 +150,12 @@ def test_links_to_runs_are_listed_and_hidden_or_inner_folders_are_not(runs, caps
 
 
 HOSTILE = {
-    "torn record": ("run.json", '{"format": 1, "kno', "run.json is not JSON"),
+    "torn record": ("run.json", '{"format": 2, "kno', "run.json is not JSON"),
     "nested": ("run.json", "[" * 100_000, "run.json is not JSON"),
     "binary": ("run.json", b"\xff\xfe\x00\x01", "run.json is not JSON"),
-    "another form": ("run.json", '{"format": 9, "recipe": "x.py", "knobs": {}}', "format 9, this jaxgen reads 1"),
+    "another form": ("run.json", '{"format": 9, "recipe": "x.py", "knobs": {}}', "format 9, this jaxgen reads 2"),
     "foreign": ("run.json", "[1, 2]", "run.json is not the record of a run"),
-    "knobs": ("run.json", '{"format": 1, "recipe": "x.py", "knobs": [1]}', "run.json is not the record of a run"),
+    "knobs": ("run.json", '{"format": 2, "recipe": "x.py", "knobs": [1]}', "run.json is not the record of a run"),
     "empty result": ("result.json", "", "result.json is not JSON"),
     "foreign result": ("result.json", "3", "result.json is not the record of a run"),
     "noise for a log": ("metrics.jsonl", b"\x00\xff\n" * 9, "metrics.jsonl holds no records"),

@@ -31,7 +31,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from jaxgen.core.errors import UsageError
-from jaxgen.core.files import write_json
+from jaxgen.core.files import numbered, write_json
 from jaxgen.core.model import Variables
 from jaxgen.engine.checkpoint.damage import raised_anyway, storage_reason
 from jaxgen.engine.checkpoint.digest import digests
@@ -160,7 +160,7 @@ class Checkpoints:
     def steps(self) -> tuple[int, ...]:
         """The steps of the whole checkpoints, ascending."""
         if self._orbax is None:
-            return tuple(sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit() and p.is_dir()))
+            return numbered(self.folder)
         return tuple(sorted(int(c.step) for c in self._orbax.checkpoints))
 
     @property
@@ -269,9 +269,7 @@ class Checkpoints:
                 raise
             for part in self.folder.glob("*.orbax-checkpoint-tmp"):
                 shutil.rmtree(part, ignore_errors=True)
-            whole = (
-                sorted(int(p.name) for p in self.folder.glob("*") if p.name.isdigit()) if self.folder.is_dir() else []
-            )
+            whole = numbered(self.folder)
             kept = f"checkpoints {', '.join(map(str, whole))} are whole" if whole else "nothing was saved"
             raise UsageError(
                 f"cannot {doing} at {self.folder}: {said}. Make room there or choose another folder; {kept}."
