@@ -12,6 +12,18 @@ LEAST_TEMPERATURE = 1e-6
 """By what log-probabilities are divided at least: quotients stay far inside float32, where 1e-40 is zero."""
 
 
+def at_least(owner: Any, *, why: str = "", **least: int) -> None:
+    """Raises `UsageError` unless each of these settings of the owner is as large; of a tuple, each of its numbers.
+
+    `why` says what makes the bound, in words that stand behind ": ".
+    """
+    for name, bound in least.items():
+        value = getattr(owner, name)
+        if min(value, default=bound) < bound if isinstance(value, tuple) else value < bound:
+            because = f": {why}" if why else ""
+            raise UsageError(f"{type(owner).__name__}: {name} must be at least {bound}, got {value}{because}.")
+
+
 def check_count(num: int) -> None:
     """Raises `UsageError` unless there is an image to work on."""
     if num < 1:

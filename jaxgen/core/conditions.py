@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.core.checks import check_count
+from jaxgen.core.checks import at_least, check_count
 from jaxgen.core.errors import UsageError
 from jaxgen.core.keys import example_keys
 
@@ -31,8 +31,7 @@ class Classes:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError(f"Classes: count must be at least 1, got {self.count}")
+        at_least(self, count=1)
         if not 0 <= self.dropout < 1:
             raise UsageError(f"Classes: dropout must be at least 0 and below 1, got {self.dropout}")
 
@@ -44,8 +43,7 @@ class Vector:
     size: int
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UsageError(f"Vector: size must be at least 1, got {self.size}")
+        at_least(self, size=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +53,7 @@ class Map:
     channels: int
 
     def __post_init__(self) -> None:
-        if self.channels < 1:
-            raise UsageError(f"Map: channels must be at least 1, got {self.channels}")
+        at_least(self, channels=1)
 
 
 Kind = Classes | Vector | Map

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core.capabilities import Latent
+from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
 from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables
@@ -132,10 +133,7 @@ class DCGAN(Latent):
         adversarial(self.loss)
         if max(self.shape[:2]) < 5:
             raise UsageError(f"DCGAN: wanted images with a side of at least 5 pixels, got shape {self.shape}.")
-        if self.latent < 1 or self.features < 1:
-            raise UsageError(
-                f"DCGAN: latent and features must be positive, got latent={self.latent}, features={self.features}."
-            )
+        at_least(self, latent=1, features=1)
 
     @property
     def generator(self) -> Generator:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core.capabilities import Encoder, ImportanceWeighted, Latent, Reconstructor
-from jaxgen.core.errors import UsageError
+from jaxgen.core.checks import at_least
 from jaxgen.core.images import bits_per_dim, from_float, to_float
 from jaxgen.core.keys import example_keys
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
@@ -49,10 +49,7 @@ class VAE(ImportanceWeighted, Latent, Encoder, Reconstructor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.latent < 1 or any(n < 1 for n in self.hidden):
-            raise UsageError(
-                f"VAE: latent and hidden must be positive, got latent={self.latent}, hidden={self.hidden}."
-            )
+        at_least(self, latent=1, hidden=1)
 
     @property
     def encoder(self) -> Perceptron:

@@ -53,10 +53,11 @@ class PixelModel(Incremental, Sampler, Completer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_order(self.order)
+        name = type(self).__name__
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+            raise UsageError(f"{name}: dropout must be at least 0 and below 1, got {self.dropout}.")
         if self.dtype not in ("float32", "bfloat16", "float64"):
-            raise UsageError(f'dtype must be "float32", "bfloat16" or "float64", got {self.dtype!r}')
+            raise UsageError(f'{name}: dtype must be "float32", "bfloat16" or "float64", got {self.dtype!r}.')
 
     @property
     @abc.abstractmethod

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Array, Bool
 
+from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
 from jaxgen.maths.distributions import Softmax
@@ -39,15 +40,12 @@ class GatedPixelCNN(PixelModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         c = self.shape[2]
-        if self.layers < 1:
-            raise UsageError(f"layers must be at least 1, got {self.layers}")
+        at_least(self, layers=1)
         if self.kernel < 3 or self.kernel % 2 == 0:
-            raise UsageError(f"kernel must be odd and at least 3, so that it has a centre, got {self.kernel}")
-        if self.features < c or self.head < c:
             raise UsageError(
-                f"features and head are split in {c} colour groups and must be at least {c}, "
-                f"got {self.features} and {self.head}"
+                f"GatedPixelCNN: kernel must be odd and at least 3, so that it has a centre, got {self.kernel}."
             )
+        at_least(self, features=c, head=c, why=f"they are split in {c} colour groups")
 
     @property
     def likelihood(self) -> Softmax:

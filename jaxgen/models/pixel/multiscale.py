@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxgen.core import conditions
 from jaxgen.core.capabilities import Completer, Incremental, Sampler, Walk
+from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.core.model import Aux, Batch, Images, Mask, Objective, PRNGKey, Variables
@@ -59,9 +60,7 @@ class MultiScale(Incremental, Sampler, Completer):
                 raise UsageError(f"MultiScale: {name} must be a pixel model, got {type(model).__name__}")
             if model.condition is not None:
                 raise UsageError(f"MultiScale is unconditional: leave the condition of {name} away")
-        for name, least in (("scale", 2), ("up", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"MultiScale: {name} must be at least {least}, got {getattr(self, name)}")
+        at_least(self, scale=2, up=1)
         if max(self.shape[:2]) < 2:
             raise UsageError(f"MultiScale: wanted images of more than one pixel, got shape {self.shape}")
         _ = self.coarse, self.fine  # what the two models refuse is refused now

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from jaxgen.core.checks import at_least
 from jaxgen.core.conditions import Classes, Vector
-from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.core.model import Batch, PRNGKey, Variables
 from jaxgen.core.orders import to_raster
@@ -41,9 +41,7 @@ class PixelCNNPlusPlus(PixelModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("layers", "features", "resolutions", "components"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        at_least(self, layers=1, features=1, resolutions=1, components=1)
 
     @property
     def likelihood(self) -> LogisticMixture:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Array, Bool
 
+from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
 from jaxgen.maths.distributions import Softmax
@@ -43,13 +44,8 @@ class MaskedPixelModel(PixelModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         c = self.shape[2]
-        if self.layers < 1:
-            raise UsageError(f"layers must be at least 1, got {self.layers}")
-        if self.features < c or self.head < c:
-            raise UsageError(
-                f"features and head are split in {c} colour groups and must be at least {c}, "
-                f"got {self.features} and {self.head}"
-            )
+        at_least(self, layers=1)
+        at_least(self, features=c, head=c, why=f"they are split in {c} colour groups")
 
     layer: ClassVar[Any]
     """The layer of `nn.pixel` that tells the models apart."""
@@ -138,7 +134,7 @@ class DiagonalBiLSTM(MaskedPixelModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.wiring not in ("full", "paper"):
-            raise UsageError(f'wiring must be "full" or "paper", got {self.wiring!r}')
+            raise UsageError(f'DiagonalBiLSTM: wiring must be "full" or "paper", got {self.wiring!r}.')
 
     @property
     def mend(self) -> bool:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from jaxgen.core.checks import at_least
 from jaxgen.core.conditions import Classes, Vector
-from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.core.model import Batch, PRNGKey, Variables
 from jaxgen.core.orders import to_raster
@@ -41,10 +41,7 @@ class PixelSNAIL(PixelModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {"blocks": 1, "layers": 1, "features": 2, "key_size": 1, "components": 1}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise UsageError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        at_least(self, blocks=1, layers=1, features=2, key_size=1, components=1)
 
     @property
     def likelihood(self) -> Head:

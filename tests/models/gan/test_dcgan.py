@@ -165,7 +165,7 @@ def test_a_gan_has_no_likelihood_and_says_so():
     ("knobs", "message"),
     [
         ({"shape": (4, 4, 1)}, "at least 5 pixels"),
-        ({"latent": 0}, "must be positive"),
+        ({"latent": 0}, "DCGAN: latent must be at least 1, got 0"),
         ({"loss": "hinged"}, "wanted one of minimax"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -171,5 +172,6 @@ def test_half_precision_computes_in_it_and_returns_float32():
 
 @pytest.mark.parametrize("knobs", [{"latent": 0}, {"hidden": (20, 0)}])
 def test_sizes_must_be_positive(knobs):
-    with pytest.raises(UsageError, match="latent and hidden must be positive"):
+    ((name, value),) = knobs.items()
+    with pytest.raises(UsageError, match=re.escape(f"VAE: {name} must be at least 1, got {value}.")):
         VAE(shape=(2, 2, 1), levels=2, **knobs)

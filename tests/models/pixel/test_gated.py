@@ -382,7 +382,9 @@ def test_dropout_acts_in_training_only():
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(UsageError, match="colour groups"):
+    with pytest.raises(
+        UsageError, match="GatedPixelCNN: features must be at least 3, got 2: they are split in 3 colour groups"
+    ):
         GatedPixelCNN(shape=(4, 4, 3), levels=2, features=2)
     with pytest.raises(UsageError, match="layers"):
         GatedPixelCNN(shape=(4, 4, 1), levels=2, layers=0)

@@ -311,5 +311,5 @@ def test_dropout_acts_in_training_only():
 
 def test_bad_settings_are_named():
     for name in ("layers", "features", "resolutions", "components"):
-        with pytest.raises(UsageError, match=f"{name} must be at least 1, got 0"):
+        with pytest.raises(UsageError, match=f"^PixelCNNPlusPlus: {name} must be at least 1, got 0"):
             PixelCNNPlusPlus(shape=(4, 4, 1), levels=2, **{name: 0})

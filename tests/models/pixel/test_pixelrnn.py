@@ -162,7 +162,9 @@ def test_compile_time_does_not_grow_with_the_height(name):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(UsageError, match="colour groups"):
+    with pytest.raises(
+        UsageError, match="PixelCNN: features must be at least 3, got 2: they are split in 3 colour groups"
+    ):
         PixelCNN(shape=(4, 4, 3), levels=2, features=2)
     with pytest.raises(UsageError, match="levels"):
         RowLSTM(shape=(4, 4, 1), levels=1)

@@ -383,5 +383,5 @@ def test_dropout_acts_in_training_only():
 
 @pytest.mark.parametrize("name", ["blocks", "layers", "features", "key_size", "components"])
 def test_bad_settings_are_named(name):
-    with pytest.raises(UsageError, match=f"{name} must be at least"):
+    with pytest.raises(UsageError, match=f"PixelSNAIL: {name} must be at least [12], got 0"):
         make((4, 4, 1), 2, **{name: 0})
