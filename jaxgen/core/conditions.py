@@ -33,7 +33,16 @@ class Classes:
     def __post_init__(self) -> None:
         at_least(self, count=1)
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"Classes: dropout must be at least 0 and below 1, got {self.dropout}")
+            raise UsageError(f"Classes: dropout must be at least 0 and below 1, got {self.dropout}.")
+
+    @property
+    def features(self) -> int:
+        """How many numbers nets get: a one-hot vector."""
+        return self.count
+
+    def shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a label, whatever the image."""
+        return ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +54,15 @@ class Vector:
     def __post_init__(self) -> None:
         at_least(self, size=1)
 
+    @property
+    def features(self) -> int:
+        """How many numbers nets get."""
+        return self.size
+
+    def shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a vector, whatever the image."""
+        return (self.size,)
+
 
 @dataclasses.dataclass(frozen=True)
 class Map:
@@ -54,6 +72,15 @@ class Map:
 
     def __post_init__(self) -> None:
         at_least(self, channels=1)
+
+    @property
+    def features(self) -> int:
+        """How many numbers nets get for each pixel."""
+        return self.channels
+
+    def shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the map of an image of shape (h, w, c)."""
+        return (*image[:2], self.channels)
 
 
 Kind = Classes | Vector | Map
@@ -66,9 +93,7 @@ def array_of(kind: Kind) -> str:
 
 def tail(kind: Kind | None, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of what one image of `shape` is conditioned on: () for a label or nothing."""
-    if isinstance(kind, Map):
-        return (*shape[:2], kind.channels)
-    return (kind.size,) if isinstance(kind, Vector) else ()
+    return () if kind is None else kind.shape(shape)
 
 
 def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[int, ...]) -> None:
@@ -94,7 +119,7 @@ def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[
         if not isinstance(condition, jax.core.Tracer):
             _check_labels(kind, np.asarray(condition), model)
         return
-    wanted_shape = (num, *tail(kind, shape))
+    wanted_shape = (num, *kind.shape(shape))
     if np.shape(condition) != wanted_shape:
         raise UsageError(f"{model} wants a condition of shape {wanted_shape}, got {np.shape(condition)}")
     if not isinstance(condition, jax.core.Tracer) and not np.isfinite(np.asarray(condition)).all():

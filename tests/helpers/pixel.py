@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.core.conditions import Classes, Vector
+from jaxgen.core.conditions import Classes
 
 
 def random_variables(model, seed=0, scale=0.3):
@@ -45,8 +45,7 @@ def condition_for(model, num, seed=3):
         return None
     if isinstance(kind, Classes):
         return np.concatenate([draw.integers(0, kind.count, num - 1), [-1 if kind.dropout else 0]]).astype(np.int32)
-    size = (num, kind.size) if isinstance(kind, Vector) else (num, *model.shape[:2], kind.channels)
-    return draw.normal(size=size).astype(np.float32)
+    return draw.normal(size=(num, *kind.shape(model.shape))).astype(np.float32)
 
 
 def kind_of(condition):

@@ -111,7 +111,7 @@ class Critic(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DCGAN(Latent):
-    """A DCGAN: the critic's step, then the generator's. `loss` is one of `losses.ADVERSARIAL`."""
+    """A DCGAN: the critic's step, then the generator's. `loss` is one of `maths.adversarial.ADVERSARIAL`."""
 
     latent: int = 100
     features: int = 64

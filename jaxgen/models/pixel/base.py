@@ -88,12 +88,7 @@ class PixelModel(Incremental, Sampler, Completer):
 
     def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters; of the batch only the channels matter."""
-        kind = self.condition
-        blank: Any = None if kind is None or isinstance(kind, conditions.Classes) else jnp.zeros((1, *_tail(kind)))
-        condition = conditions.features(kind, blank, 1)
-        if isinstance(kind, conditions.Classes):
-            condition = jnp.zeros((1, 1, 1, kind.count))
-        return dict(self.net.init(key, jnp.zeros((1, 4, 4, self.shape[2])), condition))
+        return dict(self.net.init(key, jnp.zeros((1, 4, 4, self.shape[2])), self._blank_features(1)))
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: the negative log-likelihood, in nats per sub-pixel."""
@@ -107,6 +102,10 @@ class PixelModel(Incremental, Sampler, Completer):
             return nats / np.prod(self.shape), Aux({"nats": nats, "bits_per_dim": bits})
 
         return (Objective("likelihood", loss, _subtrees(self), examples="separable", microbatch=self.piece),)
+
+    def _blank_features(self, num: int) -> Array | None:
+        """Zeros in the place of conditions, the same for all pixels."""
+        return None if self.condition is None else jnp.zeros((num, 1, 1, self.condition.features))
 
     def _features(self, condition: Any, num: int) -> Array | None:
         self.check_condition(condition, num)
@@ -243,15 +242,27 @@ class PixelModel(Incremental, Sampler, Completer):
         return start, draw, lambda i: jax.random.gumbel(jax.random.fold_in(key, i), shape, dtype)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StandardisedModel(PixelModel):
+    """A pixel model over a net of `nn.weight_norm`, which is initialised on data."""
+
+    def init(self, key: PRNGKey, batch: Batch) -> Variables:
+        """Fresh parameters under which every map's outputs are standardised on this batch.
+
+        A batch without images stands for noise. A condition counts as zero.
+        """
+        for_image, for_net = jax.random.split(key)
+        x = jax.random.uniform(for_image, (4, *self.shape))
+        if "image" in batch:
+            x = to_float(batch["image"], self.levels)
+        return dict(self.net.init(for_net, to_raster(x, self.order), self._blank_features(len(x))))
+
+
 @functools.lru_cache(maxsize=256)
 def _subtrees(model: PixelModel) -> tuple[str, ...]:
     """The subtrees of its parameters. Traced once for each model, since objectives are asked for again and again."""
     like = {"image": jax.ShapeDtypeStruct((2, *model.shape), jnp.uint8)}
     return tuple(jax.eval_shape(model.init, jax.random.key(0), like)["params"])
-
-
-def _tail(kind: Any) -> tuple[int, ...]:
-    return (kind.size,) if isinstance(kind, conditions.Vector) else (4, 4, kind.channels)
 
 
 def raster_context(shape: tuple[int, ...]) -> np.ndarray:

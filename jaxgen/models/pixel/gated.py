@@ -69,7 +69,7 @@ class GatedPixelCNN(PixelModel):
         )
 
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> GatedWalker:
-        """`nn.gated_walk`."""
+        """`GatedWalker`."""
         return GatedWalker(self.net, variables["params"], width, num, self.levels, condition)
 
     def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
 from jaxgen.core.checks import at_least
-from jaxgen.core.conditions import Classes, Vector
-from jaxgen.core.images import to_float
-from jaxgen.core.model import Batch, PRNGKey, Variables
-from jaxgen.core.orders import to_raster
+from jaxgen.core.model import Variables
 from jaxgen.maths.distributions import LogisticMixture
-from jaxgen.models.pixel.base import PixelModel, raster_context
+from jaxgen.models.pixel.base import StandardisedModel, raster_context
 from jaxgen.models.pixel.pixelcnnpp_net import PlusPlusNet, reach
 from jaxgen.models.pixel.pixelcnnpp_walker import PlusPlusWalker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelCNNPlusPlus(PixelModel):
+class PixelCNNPlusPlus(StandardisedModel):
     """`layers` gated ResNet layers of `features` features at each of `resolutions` resolutions, and as many on the way
     back; a mixture of `components` logistics. The defaults are the paper's for CIFAR-10, but for its dropout of ½.
 
@@ -55,27 +50,12 @@ class PixelCNNPlusPlus(PixelModel):
             self.layers, self.features, self.resolutions, self.likelihood.shape, self.dropout, self.dtype, self.remat
         )
 
-    def init(self, key: PRNGKey, batch: Batch) -> Variables:
-        """Fresh parameters under which every map's outputs are standardised on this batch (`nn.weight_norm`).
-
-        A batch without images stands for noise.
-        """
-        for_image, for_net = jax.random.split(key)
-        x = jax.random.uniform(for_image, (4, *self.shape))
-        if "image" in batch:
-            x = to_float(batch["image"], self.levels)
-        x, kind = to_raster(x, self.order), self.condition
-        if kind is None:
-            return dict(self.net.init(for_net, x))
-        size = kind.count if isinstance(kind, Classes) else kind.size if isinstance(kind, Vector) else kind.channels
-        return dict(self.net.init(for_net, x, jnp.zeros((len(x), 1, 1, size))))
-
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> PlusPlusWalker:
-        """`nn.plusplus_walk`."""
+        """`PlusPlusWalker`."""
         return PlusPlusWalker(self.net, variables["params"], width, self.shape[2], num, self.levels, condition)
 
     def net_context(self, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
-        """Of earlier pixels all channels where the net reaches them (`nn.plusplus.reach`); the own one's before."""
+        """Of earlier pixels all channels where the net reaches them (`pixelcnnpp_net.reach`); the own one's before."""
         h, w, c = shape
         seen = reach(self.layers, self.resolutions, h, w)[:, :, None, :, :, None]
         own = np.eye(h * w, dtype=bool).reshape(h, w, 1, h, w, 1) & np.tril(np.ones((c, c), bool), -1)[:, None, None]

@@ -48,7 +48,7 @@ class MaskedPixelModel(PixelModel):
         at_least(self, features=c, head=c, why=f"they are split in {c} colour groups")
 
     layer: ClassVar[Any]
-    """The layer of `nn.pixel` that tells the models apart."""
+    """The layer of `pixelrnn_net` that tells the models apart."""
 
     @property
     def likelihood(self) -> Softmax:
@@ -78,7 +78,7 @@ class MaskedPixelModel(PixelModel):
         return False
 
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> PixelWalker:
-        """`nn.cached`."""
+        """`PixelWalker`."""
         return PixelWalker(self.net, variables["params"], width, num, self.levels, condition)
 
 

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
 from jaxgen.core.checks import at_least
-from jaxgen.core.conditions import Classes, Vector
-from jaxgen.core.images import to_float
-from jaxgen.core.model import Batch, PRNGKey, Variables
-from jaxgen.core.orders import to_raster
+from jaxgen.core.model import Variables
 from jaxgen.maths.distributions import Head, LogisticMixture, Softmax
-from jaxgen.models.pixel.base import PixelModel, raster_context
+from jaxgen.models.pixel.base import StandardisedModel, raster_context
 from jaxgen.models.pixel.pixelsnail_net import SnailNet
 from jaxgen.models.pixel.pixelsnail_walker import SnailWalker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelSNAIL(PixelModel):
+class PixelSNAIL(StandardisedModel):
     """`blocks` blocks of `layers` gated ResNet layers and one attention; the defaults are the paper's for CIFAR-10.
 
     `features` are those of every layer; keys have `key_size` of them, values half of them. `components` are those of
@@ -63,23 +58,8 @@ class PixelSNAIL(PixelModel):
             self.remat,
         )
 
-    def init(self, key: PRNGKey, batch: Batch) -> Variables:
-        """Fresh parameters under which every map's outputs are standardised on this batch (`nn.weight_norm`).
-
-        A batch without images stands for noise. A condition counts as zero.
-        """
-        for_image, for_net = jax.random.split(key)
-        x = jax.random.uniform(for_image, (4, *self.shape))
-        if "image" in batch:
-            x = to_float(batch["image"], self.levels)
-        x, kind = to_raster(x, self.order), self.condition
-        if kind is None:
-            return dict(self.net.init(for_net, x))
-        size = kind.count if isinstance(kind, Classes) else kind.size if isinstance(kind, Vector) else kind.channels
-        return dict(self.net.init(for_net, x, jnp.zeros((len(x), 1, 1, size))))
-
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> SnailWalker:
-        """`nn.snail_walk`."""
+        """`SnailWalker`."""
         height = self.shape[0] * self.shape[1] // width
         return SnailWalker(self.net, variables["params"], (height, width, self.shape[2]), num, self.levels, condition)
 
