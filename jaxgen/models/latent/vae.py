@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from jaxgen.core.checks import at_least
 from jaxgen.core.images import bits_per_dim, from_float, to_float
 from jaxgen.core.keys import example_keys
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
-from jaxgen.maths.distributions import categorical_log_prob, gaussian_kl, gaussian_log_prob
+from jaxgen.maths.distributions import Softmax, gaussian_kl, gaussian_log_prob
 from jaxgen.nn.perceptron import Perceptron
 
 SAMPLES_AT_ONCE = 50
@@ -52,12 +52,17 @@ class VAE(ImportanceWeighted, Latent, Encoder, Reconstructor):
         at_least(self, latent=1, hidden=1)
 
     @property
+    def likelihood(self) -> Softmax:
+        """Bernoulli or softmax for every sub-pixel."""
+        return Softmax(self.levels, self.shape[2])
+
+    @property
     def encoder(self) -> Perceptron:
         return Perceptron(self.hidden, (("mean", self.latent), ("log_var", self.latent)), self.dtype)
 
     @property
     def decoder(self) -> Perceptron:
-        values = math.prod(self.shape) * (1 if self.levels == 2 else self.levels)
+        values = math.prod(self.shape[:2] + self.likelihood.shape)
         return Perceptron(self.hidden[::-1], (("logits", values),), self.dtype)
 
     def init(self, key: PRNGKey, batch: Batch) -> Variables:
@@ -82,17 +87,18 @@ class VAE(ImportanceWeighted, Latent, Encoder, Reconstructor):
         outputs: Any = self.encoder.apply({"params": variables["params"]["encoder"]}, x)
         return outputs
 
+    def _outputs(self, variables: Variables, z: Array) -> Array:
+        """What `likelihood` makes p(x|z) of, [b,h,w,…]."""
+        (outputs,) = cast(Any, self.decoder.apply({"params": variables["params"]["decoder"]}, z))
+        return cast(Array, outputs.reshape(len(z), *self.shape[:2], *self.likelihood.shape))
+
     def logits(self, variables: Variables, z: Float[Array, "b d"]) -> Float[Array, "b h w c levels"]:
         """Logits of each value of every sub-pixel under p(x|z)."""
-        outputs: Any = self.decoder.apply({"params": variables["params"]["decoder"]}, z)
-        logits = outputs[0].reshape(len(z), *self.shape, -1)
-        if self.levels == 2:  # Bernoulli(σ(l)) is the softmax of (0, l)
-            logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
-        return logits
+        return self.likelihood.logits(self._outputs(variables, z))
 
     def log_likelihood(self, variables: Variables, image: Images, z: Float[Array, "b d"]) -> Float[Array, " b"]:
         """log p(x|z) in nats."""
-        return categorical_log_prob(self.logits(variables, z), jnp.asarray(image)).sum(axis=(1, 2, 3))
+        return self.likelihood.log_prob(self._outputs(variables, z), jnp.asarray(image)).sum(axis=(1, 2))
 
     def elbo_terms(
         self, variables: Variables, image: Images, key: PRNGKey
