@@ -12,17 +12,16 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
-from jaxgen.maths.distributions import Softmax
-from jaxgen.models.pixel.base import PixelModel, raster_context
+from jaxgen.models.pixel.base import raster_context
 from jaxgen.models.pixel.gated_net import FIRST, GatedNet
 from jaxgen.models.pixel.gated_walker import GatedWalker
+from jaxgen.models.pixel.grouped import GroupedModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GatedPixelCNN(PixelModel):
+class GatedPixelCNN(GroupedModel):
     """`layers` gated layers of `features` features with `kernel`×`kernel` convolutions, `head` in the last two maps.
 
     Two levels have a Bernoulli head (one logit), more a softmax over the levels. A condition enters every gate.
@@ -39,34 +38,15 @@ class GatedPixelCNN(PixelModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        c = self.shape[2]
-        at_least(self, layers=1)
         if self.kernel < 3 or self.kernel % 2 == 0:
             raise UsageError(
                 f"GatedPixelCNN: kernel must be odd and at least 3, so that it has a centre, got {self.kernel}."
             )
-        at_least(self, features=c, head=c, why=f"they are split in {c} colour groups")
-
-    @property
-    def likelihood(self) -> Softmax:
-        """Bernoulli or softmax for every sub-pixel."""
-        return Softmax(self.levels, self.shape[2])
 
     @property
     def net(self) -> GatedNet:
         """7×7 convolutions, `layers` gated layers with skip connections, two 1×1 layers."""
-        return GatedNet(
-            self.layers,
-            self.features,
-            self.kernel,
-            self.head,
-            self.shape[2],
-            self.likelihood.shape[-1],
-            self.dropout,
-            self.marks,
-            self.dtype,
-            self.remat,
-        )
+        return GatedNet(kernel=self.kernel, **self.for_net)
 
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> GatedWalker:
         """`GatedWalker`."""

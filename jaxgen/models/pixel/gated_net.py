@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.core.dtypes import accumulator
+from jaxgen.models.pixel.grouped import GroupedNet
 from jaxgen.nn.dropout import Dropout, takes_keys
-from jaxgen.nn.masked import POINT, Colours, MaskedConv, Taps, centre_mask, colours, dense, gather, relu, row_taps
+from jaxgen.nn.masked import POINT, Colours, MaskedConv, Taps, centre_mask, colours, dense, gather, row_taps
 
 FIRST = 7
 """Width of the first convolutions."""
@@ -158,41 +158,13 @@ class GatedLayer(nn.Module):
         return (gate(down), x + out[..., :p], skip + out[..., p:]), None
 
 
-class GatedNet(nn.Module):
+class GatedNet(GroupedNet, kw_only=True):
     """Image in, logits out: `layers` gated layers of `features` features (p) with n×n kernels, n = `kernel`.
 
-    `outputs` per sub-pixel; `marks` adds an ink/no-ink channel (value > 0) and a channel of ones, which shows the
-    padding. The layers are one `scan` over stacked parameters, so that compile time does not grow with depth.
+    The layers are one `scan` over stacked parameters, so that compile time does not grow with depth.
     """
 
-    layers: int
-    features: int
     kernel: int
-    head: int
-    channels: int
-    outputs: int
-    dropout: float = 0.0
-    marks: bool = False
-    dtype: str = "float32"
-    remat: bool = False
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """Colour groups of the input channels."""
-        plain = tuple(range(self.channels))
-        return (*plain, *plain, self.channels - 1) if self.marks else plain
-
-    @property
-    def head_maps(self) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
-        """Name, source and target groups of the last two 1×1 maps."""
-        heads = colours(self.head, self.channels)
-        target = tuple(np.repeat(np.arange(self.channels), self.outputs).tolist())
-        return ("head", colours(self.features, self.channels), heads), ("logits", heads, target)
-
-    def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
-        """The input channels: x, 0 … 1, moved to −1 … 1, and the marks."""
-        marks = [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])] if self.marks else []
-        return jnp.concatenate([2 * x - 1, *marks], axis=-1).astype(self.dtype)
 
     @nn.compact
     def __call__(
@@ -218,9 +190,4 @@ class GatedNet(nn.Module):
             length=self.layers,
         )(p, c, self.kernel, self.dropout, self.dtype, train, name="layers")
         (_, x, skip), _ = layers((down, right, jnp.zeros_like(right)), condition)
-        for name, source, target in self.head_maps:
-            last = name == "logits"
-            wide = accumulator(dtype).name if last else self.dtype
-            x = relu(x.astype(wide) if last else x + skip)
-            x = MaskedConv(POINT, "B", source, target, wide, name=name)(x)
-        return x.reshape(*x.shape[:3], c, self.outputs)
+        return self.results(x + skip)

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxgen.core.dtypes import accumulator
 from jaxgen.models.pixel.gated_net import FIRST, GatedNet, gate
-from jaxgen.models.pixel.walker import DrawPixel, Walker, entry
+from jaxgen.models.pixel.grouped import GroupedWalker
+from jaxgen.models.pixel.walker import DrawPixel, entry
 from jaxgen.nn.masked import POINT, colours, live_kernel, row_taps
 
 
-class GatedWalker(Walker):
+class GatedWalker(GroupedWalker):
     """`GatedNet` pixel by pixel.
 
     Its cache is the last three rows of input channels [3,w,b,i], the last rows of every layer's vertical input
@@ -27,7 +27,7 @@ class GatedWalker(Walker):
     """
 
     def __init__(self, net: GatedNet, params: Any, width: int, batch: int, levels: int, condition: Array | None = None):
-        super().__init__(net, width, net.channels, batch, levels, condition)
+        super().__init__(net, params, width, batch, levels, condition)
         self.reach, source, narrow = net.kernel // 2, net.sources, colours(net.features, net.channels)
         gates, layers = colours(net.features, net.channels, gates=2), params["layers"]
 
@@ -48,17 +48,6 @@ class GatedWalker(Walker):
             "right_bias": layers["right"]["bias"],
         } | ({} if condition is None else {"condition": layers["condition"]})
         self.vertical = jax.tree.map(lambda a: a.astype(self.dtype), vertical)
-        self.head = [
-            (live_kernel(params[name]["kernel"], POINT, "B", groups, target)[0], params[name]["bias"])
-            for name, groups, target in net.head_maps
-        ]
-
-    def outputs(self, x: Array) -> Array:
-        """[b,c,o] of one pixel, from the sum of its residual stream and skip connections."""
-        (kernel, bias), (last, last_bias) = self.head
-        y = jax.nn.relu(x) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
-        y = jax.nn.relu(y).astype(accumulator(self.dtype)) @ last + last_bias
-        return y.reshape(self.batch, self.channels, -1)
 
     def cache(self) -> Any:
         """Zeros stand for what is above the image."""
@@ -90,7 +79,7 @@ class GatedWalker(Walker):
                 inputs.append(x)
                 out = gate(given[n] + x @ self.own[n]) @ self.out[n] + self.out_bias[n]
                 x, skip = x + out[:, :p], skip + out[:, p:]
-            return self.outputs(x + skip), inputs
+            return self.results(x + skip), inputs
 
         value, inputs = self.drawn(draw, outputs)
         window = jnp.concatenate([window, self.pixels(value)], axis=-1)[:, self.embed_own.shape[0] :]

@@ -19,17 +19,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
-from jaxgen.maths.distributions import Softmax
-from jaxgen.models.pixel.base import PixelModel, raster_context
+from jaxgen.models.pixel.base import raster_context
+from jaxgen.models.pixel.grouped import GroupedModel
 from jaxgen.models.pixel.pixelrnn_net import ConvLayer, DiagonalLayer, PixelNet, RowLayer
 from jaxgen.models.pixel.pixelrnn_walker import PixelWalker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskedPixelModel(PixelModel):
+class MaskedPixelModel(GroupedModel):
     """The models of 1601.06759: `layers` layers with `features` hidden features, `head` in the last two maps.
 
     Two levels have a Bernoulli head (one logit), more a softmax over the levels. `dropout` acts on each layer's hidden
@@ -41,36 +40,13 @@ class MaskedPixelModel(PixelModel):
     head: int = 32
     marks: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        c = self.shape[2]
-        at_least(self, layers=1)
-        at_least(self, features=c, head=c, why=f"they are split in {c} colour groups")
-
     layer: ClassVar[Any]
     """The layer of `pixelrnn_net` that tells the models apart."""
 
     @property
-    def likelihood(self) -> Softmax:
-        """Bernoulli or softmax for every sub-pixel."""
-        return Softmax(self.levels, self.shape[2])
-
-    @property
     def net(self) -> PixelNet:
         """7×7 mask A, `layers` layers with residual and skip connections, two 1×1 layers."""
-        return PixelNet(
-            self.layer,
-            self.layers,
-            self.features,
-            self.head,
-            self.shape[2],
-            self.likelihood.shape[-1],
-            self.dropout,
-            self.marks,
-            self.mend,
-            self.dtype,
-            self.remat,
-        )
+        return PixelNet(layer=self.layer, mend=self.mend, **self.for_net)
 
     @property
     def mend(self) -> bool:

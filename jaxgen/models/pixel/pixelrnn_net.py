@@ -13,10 +13,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.core.dtypes import accumulator
+from jaxgen.models.pixel.grouped import GroupedNet
 from jaxgen.nn.dropout import Dropout, takes_keys
 from jaxgen.nn.lstm import default_pack, diagonal_bilstm, diagonals, row_lstm
 from jaxgen.nn.masked import POINT, MaskedConv, colours, dense, raster_taps, relu, row_taps
@@ -109,44 +108,21 @@ class DiagonalLayer(_Layer):
         return diagonal_bilstm(left, right, bias, weights, self.initial("h0", 2), self.initial("c0", 2), pack)
 
 
-class PixelNet(nn.Module):
+class PixelNet(GroupedNet, kw_only=True):
     """Image in, logits out: the body around `layer`.
 
-    `outputs` per sub-pixel; `marks` adds an ink/no-ink channel (value > 0) and a channel of ones, which shows the
-    padding. With `mend`, the first layer's right-to-left stream reads a mask-B embedding of its own: that stream is
-    shifted down by one row, so it may see its own pixel, and the mask-A features would hide the last pixel of
-    the row above from most columns. `remat` keeps only what goes from layer to layer for the backward pass.
+    With `mend`, the first layer's right-to-left stream reads a mask-B embedding of its own: that stream is shifted
+    down by one row, so it may see its own pixel, and the mask-A features would hide the last pixel of the row above
+    from most columns.
     """
 
     layer: type[_Layer]
-    layers: int
-    features: int
-    head: int
-    channels: int
-    outputs: int
-    dropout: float = 0.0
-    marks: bool = False
     mend: bool = False
-    dtype: str = "float32"
-    remat: bool = False
 
     @property
-    def sources(self) -> tuple[int, ...]:
-        """Colour groups of the input channels."""
-        plain = tuple(range(self.channels))
-        return (*plain, *plain, self.channels - 1) if self.marks else plain
-
-    @property
-    def head_maps(self) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
-        """Name, source and target groups of the last two 1×1 maps."""
-        heads = colours(self.head, self.channels)
-        target = tuple(np.repeat(np.arange(self.channels), self.outputs).tolist())
-        return ("head", colours(2 * self.features, self.channels), heads), ("logits", heads, target)
-
-    def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
-        """The input channels: x, 0 … 1, moved to −1 … 1, and the marks."""
-        marks = [(x > 0).astype(x.dtype), jnp.ones_like(x[..., :1])] if self.marks else []
-        return jnp.concatenate([2 * x - 1, *marks], axis=-1).astype(self.dtype)
+    def stream(self) -> int:
+        """Twice the hidden features."""
+        return 2 * self.features
 
     @nn.compact
     def __call__(
@@ -157,7 +133,7 @@ class PixelNet(nn.Module):
         `condition` is added to every layer's input-to-state map by a 1×1 map of its own, unmasked; height and width 1
         where all pixels share it.
         """
-        c, source, wide = self.channels, self.sources, colours(2 * self.features, self.channels)
+        source, wide = self.sources, colours(self.stream, self.channels)
         pixels = self.pixels(x)
         embed = MaskedConv(raster_taps(7), "A", source, wide, self.dtype, name="embed")(pixels)
         right = embed
@@ -172,11 +148,6 @@ class PixelNet(nn.Module):
             check_constancy_invariants=takes_keys(self, train),
             length=self.layers,
             unroll=self.layers if self.layers <= FEW and not again else 1,
-        )(self.features, c, self.dropout, self.dtype, train, name="layers")
+        )(self.features, self.channels, self.dropout, self.dtype, train, name="layers")
         (x, _, skip), _ = layers((embed, right, jnp.zeros_like(embed)), condition)
-        for name, from_groups, to_groups in self.head_maps:
-            last = name == "logits"
-            dtype = accumulator(jnp.dtype(self.dtype)).name if last else self.dtype
-            x = relu(x.astype(dtype) if last else x + skip)
-            x = MaskedConv(POINT, "B", from_groups, to_groups, dtype, name=name)(x)
-        return x.reshape(*x.shape[:3], c, self.outputs)
+        return self.results(x + skip)

@@ -15,34 +15,24 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
+from jaxgen.models.pixel.grouped import GroupedWalker
 from jaxgen.models.pixel.pixelrnn_net import ConvLayer, DiagonalLayer, PixelNet, RowLayer
-from jaxgen.models.pixel.walker import DrawPixel, Walker, entry
+from jaxgen.models.pixel.walker import DrawPixel, entry
 from jaxgen.nn.lstm import activated, gates
 from jaxgen.nn.masked import POINT, colours, live_kernel, raster_taps, row_taps
 
 
-class PixelWalker(Walker):
+class PixelWalker(GroupedWalker):
     """`PixelNet` pixel by pixel.
 
     Its cache is the last three rows of input channels and what the layers keep.
     """
 
     def __init__(self, net: PixelNet, params: Any, width: int, batch: int, levels: int, condition: Array | None = None):
-        super().__init__(net, width, net.channels, batch, levels, condition)
+        super().__init__(net, params, width, batch, levels, condition)
         self.layer = _KINDS[net.layer](net, params["layers"], width, batch)
         self.embed = _Embedding(net, params["embed"], "A")
         self.embed_right = _Embedding(net, params["embed_right"], "B") if net.mend else None
-        self.head = [
-            (live_kernel(params[name]["kernel"], POINT, "B", source, target)[0], params[name]["bias"])
-            for name, source, target in net.head_maps
-        ]
-
-    def outputs(self, x: Array, skip: Array) -> Array:
-        """[b,c,o] of one pixel."""
-        (kernel, bias), (last, last_bias) = self.head
-        y = jax.nn.relu(x + skip) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
-        y = jax.nn.relu(y).astype(accumulator(self.dtype)) @ last + last_bias
-        return y.reshape(self.batch, self.channels, -1)
 
     def cache(self) -> Any:
         """Three rows of zeros, which stand for what is above the image, and the layers' own."""
@@ -77,7 +67,7 @@ class PixelWalker(Walker):
                 x, skip = x + out[..., : x.shape[-1]], skip + out[..., x.shape[-1] :]
                 states.append(state_n)
                 kept.append(kept_n)
-            return self.outputs(x, skip), (states, kept)
+            return self.results(x + skip), (states, kept)
 
         value, (states, kept) = self.drawn(draw, outputs)
         window = jnp.concatenate([window[:, 1:], self.pixels(value)[:, None]], axis=1)
@@ -106,9 +96,7 @@ class _Embedding:
 
     def __init__(self, net: PixelNet, params: Any, kind: Any):
         self.source, dtype = net.sources, jnp.dtype(net.dtype)
-        kernel = live_kernel(
-            params["kernel"], raster_taps(7), kind, self.source, colours(2 * net.features, net.channels)
-        )
+        kernel = live_kernel(params["kernel"], raster_taps(7), kind, self.source, colours(net.stream, net.channels))
         self.above, self.left, self.bias = (a.astype(dtype) for a in (kernel[:21], kernel[21:], params["bias"]))
 
     def upper_part(self, rows: Array) -> Array:
