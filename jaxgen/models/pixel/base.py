@@ -112,11 +112,10 @@ class PixelModel(Incremental, Sampler, Completer):
         features = conditions.features(self.condition, condition, num)
         return None if features is None else cast(Array, to_raster(features, self.order))
 
-    def _outputs(
-        self, variables: Variables, x: Array, features: Array | None, train: bool = False, key: Any = None
-    ) -> Array:
-        rngs = {"dropout": key} if train and self.dropout else {}
-        outputs = self.net.apply(variables, to_raster(x, self.order), features, train=train, rngs=rngs)
+    def _outputs(self, variables: Variables, x: Array, features: Array | None, key: PRNGKey | None = None) -> Array:
+        """What the net gives to each pixel; with a key, as in training."""
+        rngs = {} if key is None or not self.dropout else {"dropout": key}
+        outputs = self.net.apply(variables, to_raster(x, self.order), features, train=key is not None, rngs=rngs)
         return cast(Array, from_raster(cast(Array, outputs), self.order))
 
     def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
@@ -124,16 +123,12 @@ class PixelModel(Incremental, Sampler, Completer):
         return self.pixel_log_prob(variables, image, condition).sum(axis=(1, 2))
 
     def pixel_log_prob(
-        self,
-        variables: Variables,
-        image: Images,
-        condition: Any = None,
-        key: PRNGKey | None = None,
+        self, variables: Variables, image: Images, condition: Any = None, key: PRNGKey | None = None
     ) -> Float[Array, "b h w"]:
         """Nats of each pixel given those before it. With a key, as in training: dropout draws with it."""
         image = jnp.asarray(image)
         features = self._features(condition, len(image))
-        outputs = self._outputs(variables, to_float(image, self.levels), features, train=key is not None, key=key)
+        outputs = self._outputs(variables, to_float(image, self.levels), features, key)
         return self.likelihood.log_prob(outputs, image)
 
     def logits(
@@ -223,7 +218,7 @@ class PixelModel(Incremental, Sampler, Completer):
         drawn = jax.lax.scan(pixel, start, jnp.arange(h * w))[0]
         return cast(Array, from_raster(drawn, self.order))
 
-    def _start(self, key: Array, image: Any, given: Any, temperature: float) -> tuple[Array, Draw, Any]:
+    def _start(self, key: PRNGKey, image: Images, given: Mask, temperature: float) -> tuple[Array, Draw, Any]:
         """The image turned to raster order; what draws a sub-pixel, or leaves what is given; and the noise for it.
 
         The largest of log-probabilities with Gumbel noise is a draw. Each sub-pixel's noise has a key of its own.

@@ -97,7 +97,7 @@ class MultiScale(Incremental, Sampler, Completer):
         made: Any = self.upsample.apply(_part(variables, "upsample"), small)
         return made[:, : self.shape[0], : self.shape[1]]
 
-    def _map_of(self, variables: Variables, image: Any) -> Array:
+    def _map_of(self, variables: Variables, image: Images) -> Array:
         """The same, from whole images [b,h,w,c]."""
         return self._map(variables, to_float(self._small_image(image), self.levels))
 
@@ -134,7 +134,7 @@ class MultiScale(Incremental, Sampler, Completer):
             Objective("large", large, ("upsample", "large"), examples="separable", microbatch=self.large.piece),
         )
 
-    def _large_log_prob(self, variables: Variables, image: Any, key: Any = None) -> Array:
+    def _large_log_prob(self, variables: Variables, image: Images, key: PRNGKey | None = None) -> Array:
         """Nats [b] of the pixels that S lacks, given x_S."""
         features = self._map_of(variables, image)
         found = self.fine.pixel_log_prob(_part(variables, "large"), image, features, key)
@@ -218,9 +218,9 @@ class MultiScale(Incremental, Sampler, Completer):
         self,
         routes: tuple[Callable[..., Array], Callable[..., Array]],
         variables: Variables,
-        key: Array,
-        image: Any,
-        given: Any,
+        key: PRNGKey,
+        image: Images,
+        given: Mask,
         condition: Any,
         temperature: float,
     ) -> Array:
