@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract.zoo import ROWS, batch_of, variables_of
+from contract.zoo import ONE_EACH, ROWS, batch_of, variables_of
 from helpers import ROOT
 from helpers.pixel import random_variables
 from PIL import Image
@@ -32,7 +32,7 @@ from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
 from jaxgen.models.pixel.pixelrnn import PixelCNN, RowLSTM
 
-WALKED = [name for name, model in ROWS.items() if isinstance(model, Incremental)]
+WALKED = [name for name in ONE_EACH if isinstance(ROWS[name], Incremental)]
 
 
 def noise(model, num, seed=0):
@@ -89,8 +89,8 @@ def test_images_of_every_model_come_back(name):
     assert figures["count"] == 5
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_images_come_back_in_every_order(order):
+@pytest.mark.parametrize("order", ORDERS[1::3])
+def test_images_come_back_in_an_order(order):
     model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head=4, order=order)
     variables, image = random_variables(model), noise(model, 3)
     np.testing.assert_array_equal(
@@ -352,7 +352,7 @@ def test_the_probe_tells_programs_apart(made):
     assert probe != Steps(model, nudged, 2).probe()
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in WALKED])
+@pytest.mark.parametrize("name", [name for name in ONE_EACH if name not in WALKED])
 def test_a_model_without_a_walk_says_so(name):
     model = ROWS[name]
     with pytest.raises(

@@ -80,11 +80,13 @@ def raster_scores(name, channels, columns):
     return variables, score(model, variables, all_images(model.shape, 2))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "order", "channels"),
+    [*(("pixelcnn", order, 1) for order in ORDERS), ("rowlstm", "up-right", 3), ("diagonal", "down-left", 3)],
+)
 def test_an_order_scores_the_turned_image(name, order, channels):
-    """log p of an image in an order is that of the turned image in raster order, and the sum of all is one."""
+    """log p of an image in an order is that of the turned image in raster order, and the sum of all is one. Turning is
+    the same code for all models: one in all orders, and the others in one."""
     shape = (2, 3, 1) if channels == 1 else (1, 2, 3)
     images = all_images(shape, 2)
     turned = to_raster(images, order)
@@ -95,8 +97,7 @@ def test_an_order_scores_the_turned_image(name, order, channels):
     assert np.exp(found).sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("order", "channels"), [*((order, 1) for order in ORDERS), ("down-left", 3)])
 def test_an_order_sees_what_comes_before_in_it(order, channels):
     """The declared context holds nothing that comes later, and is what the Jacobian shows; the blind spot turns too."""
     model = make("pixelcnn", (7, 6, 1) if channels == 1 else (4, 3, 3), 2 + (channels == 3), order)
@@ -106,9 +107,14 @@ def test_an_order_sees_what_comes_before_in_it(order, channels):
     np.testing.assert_array_equal(sensitivity(model, draws=8), context)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(("name", "shape", "levels"), [("diagonal", (3, 4, 1), 2), ("rowlstm", (2, 3, 3), 3)])
-def test_an_order_draws_the_pixels_of_full_passes(order, name, shape, levels):
+@pytest.mark.parametrize(
+    ("name", "shape", "levels", "order"),
+    [
+        *(("diagonal", (3, 4, 1), 2, order) for order in ("left-up", "down-right", "up-left")),
+        ("rowlstm", (2, 3, 3), 3, "up-right"),
+    ],
+)
+def test_an_order_draws_the_pixels_of_full_passes(name, shape, levels, order):
     """In float64, around given pixels that are kept."""
     with jax.enable_x64(True):
         model = make(name, shape, levels, order, dtype="float64")
@@ -126,7 +132,7 @@ def conditional(probability, shape, image, given):
     return np.where(shared, probability, 0) / probability[shared].sum()
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ORDERS[1::3])
 def test_completing_a_prefix_is_exact(order):
     """Any other mask is not, and says so."""
     shape, image = (2, 3, 1), np.array([[1, 0, 1], [1, 1, 0]], np.uint8)[:, :, None]
@@ -167,9 +173,6 @@ def member_scores(model, variables, image):
         ((2, 2, 1), 3, True, ORDERS),
         ((2, 3, 1), 2, False, ORDERS[::3]),
         ((2, 2, 3), 2, True, ORDERS[2:5]),
-        ((3, 2, 1), 2, True, ORDERS[:4]),
-        ((2, 3, 1), 2, True, ORDERS[5:]),
-        ((3, 3, 1), 2, False, ("up-left",)),
         ((2, 2, 1), 2, True, ("up-left",)),
     ],
 )
@@ -234,16 +237,16 @@ def test_a_temperature_is_that_of_a_completion_too(shared):
     assert (found != complete(model.members[-1], own, key, told, 1.0)).any()
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
-    ("given", "fit"),
+    ("given", "fit", "shared", "known"),
     [
-        ([[1, 1], [0, 0]], [0, 1]),  # the first row comes first in both orders that run down the rows
-        ([[0, 1], [0, 1]], [2, 3]),  # the right column in both that run along the columns
-        ([[0, 0], [0, 1]], [3]),
-        ([[0, 0], [0, 0]], [0, 1, 2, 3]),
-        ([[1, 1], [1, 0]], [0]),
+        ([[1, 1], [0, 0]], [0, 1], False, True),  # the first row comes first in both orders that run down the rows
+        ([[0, 1], [0, 1]], [2, 3], False, False),  # the right column in both that run along the columns
+        ([[0, 1], [0, 1]], [2, 3], True, True),
+        ([[0, 0], [0, 1]], [3], False, False),
+        ([[0, 0], [0, 1]], [3], True, False),
+        ([[0, 0], [0, 0]], [0, 1, 2, 3], True, False),
+        ([[1, 1], [1, 0]], [0], False, False),
     ],
 )
 def test_completion_is_the_conditional_of_the_members_that_it_fits(given, fit, shared, known):

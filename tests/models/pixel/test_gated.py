@@ -11,7 +11,7 @@ from helpers.pixel import all_images, check_frequencies, compiled, condition_for
 from jaxgen.core.conditions import Classes, Map, Vector
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
-from jaxgen.core.orders import ORDERS, to_raster
+from jaxgen.core.orders import to_raster
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.gated_net import GatedLayer, above_taps, down_taps, gate, joint_conv
 from jaxgen.models.pixel.walker import draw_image
@@ -134,10 +134,8 @@ def test_deep_vertical_stacks_keep_their_signal():
     ("channels", "layers", "kernel", "condition", "marks"),
     [
         (1, 1, 3, None, False),  # reaches 4 rows and columns
-        (1, 2, 5, None, True),  # 7
         (1, 3, 5, Map(2), False),  # 9: everything
         (3, 1, 3, Classes(3), True),
-        (3, 2, 3, None, False),  # 5
         (3, 6, 3, Map(1), False),  # everything
     ],
 )
@@ -163,7 +161,6 @@ def test_sees_its_context_and_nothing_else(channels, layers, kernel, condition, 
         ((3, 3, 1), 2, None),
         ((3, 3, 1), 2, Map(2)),
         ((2, 2, 3), 2, Classes(4, dropout=0.5)),
-        ((2, 1, 3), 3, None),
         ((2, 1, 3), 3, Vector(3)),
     ],
 )
@@ -262,7 +259,7 @@ def test_a_map_acts_from_its_own_row_on():
 # Orders
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ["down-left"])
 def test_another_order_is_the_raster_model_of_the_turned_image(order):
     model = make((3, 4, 3), 3, layers=1, order=order, condition=Map(2))
     turned_shape = (*to_raster(np.zeros((1, 3, 4, 1)), order).shape[1:3], 3)
@@ -279,9 +276,7 @@ def test_another_order_is_the_raster_model_of_the_turned_image(order):
 @pytest.mark.parametrize(
     ("shape", "levels", "kernel", "marks", "condition"),
     [
-        ((6, 7, 1), 2, 3, False, None),
         ((5, 6, 1), 3, 5, True, Map(2)),
-        ((5, 4, 3), 5, 5, True, None),
         ((4, 3, 3), 2, 3, False, Classes(4, dropout=0.5)),
         ((3, 5, 3), 4, 3, True, Vector(3)),
     ],
@@ -302,9 +297,7 @@ def test_same_keys_give_the_same_pixels_in_float64(shape, levels, kernel, marks,
 @pytest.mark.parametrize(
     ("shape", "levels", "kernel", "marks", "condition"),
     [
-        ((9, 8, 1), 2, 5, True, None),
         ((9, 8, 1), 2, 3, False, Classes(4)),
-        ((5, 6, 3), 4, 3, False, Map(2)),
         ((5, 6, 3), 3, 5, True, Vector(3)),
     ],
 )

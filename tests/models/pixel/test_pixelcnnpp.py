@@ -94,11 +94,9 @@ def test_init_is_of_its_key_and_its_images():
 @pytest.mark.parametrize(
     ("shape", "layers", "resolutions", "condition"),
     [
-        ((10, 11, 1), 1, 1, None),
         ((10, 11, 1), 1, 2, Classes(3)),
         ((12, 12, 1), 1, 3, None),
         ((9, 12, 3), 1, 3, Map(2)),
-        ((9, 9, 3), 2, 2, None),
     ],
 )
 def test_sees_its_context_and_nothing_else(shape, layers, resolutions, condition):
@@ -133,10 +131,8 @@ def test_all_is_seen_but_the_hole_in_odd_rows(layers, resolutions, size):
 @pytest.mark.parametrize(
     ("shape", "levels", "resolutions", "condition"),
     [
-        ((2, 2, 1), 2, 2, None),
         ((3, 4, 1), 2, 3, None),
         ((4, 4, 1), 2, 2, None),
-        ((4, 4, 1), 2, 3, None),
         ((2, 2, 3), 2, 2, Classes(3, dropout=0.5)),
         ((2, 1, 3), 3, 2, Vector(3)),
         ((2, 3, 1), 4, 1, Map(2)),
@@ -179,7 +175,7 @@ def test_without_a_label_it_is_the_unconditional_model():
     assert all((np.abs(a - wanted) > 1e-3).all() for a in labelled)
 
 
-@pytest.mark.parametrize("order", ["left-down", "down-right", "up-left"])
+@pytest.mark.parametrize("order", ["up-left"])
 def test_another_order_is_the_raster_model_of_the_turned_image(order):
     model = make((3, 4, 3), 3, order=order, condition=Map(2))
     turned_shape = (*to_raster(np.zeros((1, 3, 4, 1)), order).shape[1:3], 3)
@@ -195,10 +191,8 @@ def test_another_order_is_the_raster_model_of_the_turned_image(order):
 @pytest.mark.parametrize(
     ("shape", "levels", "layers", "resolutions", "condition"),
     [
-        ((6, 7, 1), 2, 1, 1, None),
         ((5, 6, 3), 5, 2, 2, Classes(3, dropout=0.5)),
         ((9, 7, 1), 4, 1, 3, Map(2)),
-        ((6, 9, 3), 3, 1, 4, Vector(3)),
     ],
 )
 def test_same_keys_give_the_same_pixels_in_float64(shape, levels, layers, resolutions, condition):
@@ -215,9 +209,7 @@ def test_same_keys_give_the_same_pixels_in_float64(shape, levels, layers, resolu
 @pytest.mark.parametrize(
     ("shape", "levels", "layers", "resolutions", "condition"),
     [
-        ((4, 4, 1), 2, 1, 2, None),
         ((9, 10, 1), 256, 2, 3, Classes(3)),
-        ((7, 6, 3), 4, 1, 3, Map(2)),
         ((13, 11, 1), 2, 1, 4, None),
         ((1, 5, 3), 3, 1, 2, None),
         ((5, 1, 1), 3, 1, 3, Vector(2)),
