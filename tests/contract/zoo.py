@@ -1,15 +1,22 @@
 """The table of models: every row is put through every test of this folder that its capabilities ask for."""
 
+import dataclasses
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxgen.core.conditions import Classes
 from jaxgen.core.model import Model
+from jaxgen.data.dataset import Dataset, Source, Split
 from jaxgen.engine.devices.mesh import make_mesh, replicated
+from jaxgen.engine.recipe import Recipe
+from jaxgen.engine.state import init_state
+from jaxgen.engine.step import make_step
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.pixel.ensemble import OrderEnsemble
@@ -112,3 +119,76 @@ def compiled(model, method, *static):
     """`model.method(variables, *arrays, *static)`, compiled once for all tests of a row."""
     call = getattr(model, method)
     return jax.jit(lambda *arrays: call(*arrays, *static))
+
+
+class Under(Model):
+    """A model as the engine trains it and no more: some of its objectives, the number of their traces, ready variables.
+
+    Without its capabilities, the engine has nothing to evaluate or to draw, and nothing else to compile.
+    """
+
+    def __init__(self, model, index=slice(None)):
+        vars(self).update(shape=model.shape, levels=model.levels, model=model, index=index, traces=[])
+
+    def init(self, key, batch):
+        return variables_of(self.model)
+
+    def objectives(self):
+        return tuple(dataclasses.replace(o, loss=self.counted(o.loss)) for o in self.model.objectives()[self.index])
+
+    def counted(self, loss):
+        def counting(*args):
+            self.traces.append(None)
+            return loss(*args)
+
+        return counting
+
+
+@functools.cache
+def training(name, index):
+    """One objective of a row under the engine's own step, with an optimiser that remembers the gradient."""
+    model = Under(ROWS[name], slice(index, index + 1))
+    optimizer = optax.chain(optax.trace(0.0), optax.adam(3e-3))
+    recipe = Recipe(data=data_of(ROWS[name]), model=model, optimizer=optimizer, batch=BATCH, steps=1)
+    start, step = init_state(recipe, batch_of(model)), jax.jit(make_step(recipe))
+    return SimpleNamespace(model=model, start=start, step=step, owned=model.objectives()[0].trains)
+
+
+def data_of(model):
+    def load():
+        train, valid = (
+            Split(np.asarray(b["image"]), np.asarray(b["label"]))
+            for b in (batch_of(model, 3 * BATCH, 1), batch_of(model, 4, 2))
+        )
+        return Dataset("noise", model.levels, train, valid, None, "uniform noise")
+
+    return Source("noise", load)
+
+
+def objectives(test, names=tuple(ROWS)):
+    """Runs a test once for each objective of each row."""
+    pairs = [(name, i) for name in names for i in range(len(ROWS[name].objectives()))]
+    ids = [f"{name}-{ROWS[name].objectives()[i].name}" for name, i in pairs]
+    return pytest.mark.parametrize(("name", "index"), pairs, ids=ids)(test)
+
+
+def same(a, b):
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, *jax.device_get((a, b)))))
+
+
+def keyless(function):
+    """`function` of each array of a tree; of keys, of their data."""
+
+    def one(leaf):
+        return function(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+
+    return functools.partial(jax.tree.map, one)
+
+
+numbers = keyless(np.asarray)
+
+
+def unplaced(state):
+    """The same state, bound to no device, as a program takes it that was compiled for such."""
+    found = keyless(lambda leaf: jnp.asarray(np.asarray(leaf)))(state)
+    return dataclasses.replace(found, key=jax.random.wrap_key_data(found.key))
