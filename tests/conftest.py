@@ -1,7 +1,9 @@
 """Eight virtual devices and a shared compilation cache, set before any backend starts."""
 
+import contextlib
 import gc
 import os
+import signal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +25,13 @@ os.environ.setdefault(
 
 import jax
 import pytest
+
+# A suite that was started in the background ignores what a terminal sends, and so would the runs that it starts and
+# stops by signals.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 jax.config.update("jax_num_cpu_devices", 8)
 SOME_MAPPINGS, MANY_MAPPINGS = 15_000, 50_000
