@@ -1,7 +1,9 @@
 """Run folders: what a run leaves behind.
 
     run.json        recipe and knobs, model, data, versions, command
-    recipe/         the recipe's file and the local modules that it imports: the only code that is executed again
+    recipe/         the recipe's file and the local modules that it imports
+    grafts/         of the runs whose models the recipe builds on, record and recipe: with its own, the only code that
+                    is executed again
     checkpoints/    the last few states and the best
     metrics.jsonl   figures by step;  tensorboard/  the same;  samples/  grids by step
     result.json     what was reached, once the run is complete
@@ -68,7 +70,7 @@ def read_run(folder: str | Path) -> RunRecord:
     name, settings, _ = about.pop("recipe"), about.pop("knobs"), about.pop("format")
     path = folder / "recipe" / name
     file = recipes.load_file(path, roots=(path.parent.resolve(),))
-    return RunRecord(folder, file, file.settings(settings), about)
+    return RunRecord(folder, dataclasses.replace(file, home=folder), file.settings(settings), about)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -137,11 +139,23 @@ def default_folder(file: recipes.RecipeFile, settings: Mapping[str, Any]) -> Pat
     return Path("runs") / name
 
 
+def grafted_run(folder: Path, name: str) -> Path:
+    """Where a run keeps record and recipe of another, on whose model its own recipe builds by that name."""
+    stem, digest = re.sub(r"[^\w.,=+-]+", "_", Path(name).name)[:60], hashlib.sha256(name.encode()).hexdigest()[:8]
+    return folder / "grafts" / f"{stem}-{digest}"
+
+
 def open_folder(
-    folder: Path, file: recipes.RecipeFile, settings: Mapping[str, Any], about: Mapping[str, Any], fresh: bool = False
+    folder: Path,
+    file: recipes.RecipeFile,
+    settings: Mapping[str, Any],
+    about: Mapping[str, Any],
+    fresh: bool = False,
+    asked: Mapping[str, Path] | None = None,
 ) -> bool:
     """Make the folder of a run, or find that it holds this very run. Returns whether it was there.
 
+    Of the runs that its recipe `asked` for, by the names that it gives them, record and recipe are copied into it.
     With `fresh` an earlier run is moved aside, to the same name with a number; behind a link both stay where it leads.
     Raises `UsageError` where the folder holds something else, saying what differs, or where a process trains in it.
     """
@@ -152,26 +166,34 @@ def open_folder(
     record = {"format": FORMAT, "recipe": file.path.name, "knobs": dict(settings), **about}
     place = folder.resolve()
     if place.is_dir() and not is_run(place):
-        _fill(place, file, record)
+        _fill(place, file, record, asked or {})
         return False
     with whole_folder(place) as part:
-        _fill(part, file, record)
+        _fill(part, file, record, asked or {})
         if is_run(place):
             with claimed(folder):
                 place.rename(_aside(place))
     return False
 
 
-def _fill(folder: Path, file: recipes.RecipeFile, record: Mapping[str, Any]) -> None:
+def _fill(folder: Path, file: recipes.RecipeFile, record: Mapping[str, Any], asked: Mapping[str, Path]) -> None:
     """Write what a run begins with into an empty folder, which is a run only when it is whole, and empty otherwise."""
     try:
         for name, original in sources.sources(file.path, file.roots).items():
             copy = folder / "recipe" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(original, copy)
+        for name, run in asked.items():
+            copy = grafted_run(folder, name)
+            copy.mkdir(parents=True)
+            shutil.copyfile(run / "run.json", copy / "run.json")
+            for inner in ("recipe", "grafts"):
+                if (run / inner).is_dir():
+                    shutil.copytree(run / inner, copy / inner)
         write_json(folder / "run.json", record)
     except BaseException:
-        shutil.rmtree(folder / "recipe", ignore_errors=True)
+        for inner in ("recipe", "grafts"):
+            shutil.rmtree(folder / inner, ignore_errors=True)
         raise
 
 
@@ -225,13 +247,20 @@ def _check_movable(folder: Path, place: Path) -> None:
 
 
 def _check_data(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises `UsageError` where a run was started on other data: its best step and its splits would mean nothing."""
+    """Raises `UsageError` where a run was started on other data, or with other parts of other runs: its best step, its
+    splits and its record would mean nothing."""
     for name, what in (("examples", "count of images"), ("digest", "checksum")):
         if name in then and name in now and then[name] != now[name]:
             raise UsageError(
                 f"{folder} was started on other data: their {what} was {then[name]}, and is {now[name]}. Bring those "
                 "back to resume it, or give another --run folder, or --fresh to move it aside."
             )
+    if "grafts" in then and "grafts" in now and then["grafts"] != now["grafts"]:
+        runs = ", ".join(dict.fromkeys(graft["run"] for graft in now["grafts"]))
+        raise UsageError(
+            f"{folder} was to begin with other parts than {runs} has now: bring those back to resume it, or give "
+            "another --run folder, or --fresh to move it aside."
+        )
 
 
 def differences(record: RunRecord, file: recipes.RecipeFile, settings: Mapping[str, Any]) -> list[str]:

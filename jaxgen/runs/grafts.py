@@ -1,6 +1,7 @@
 """Parts of other runs in a fresh model: read once, when a run begins, and written down in its record.
 
-A run's own checkpoints hold them from the first save on, so that the other run's folder is not needed again.
+A run's own checkpoints hold them from the first save on, and its folder the recipes of models that its own builds on:
+the other run's folder is not needed again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jaxgen.engine.checkpoint.digest import digests
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import part_of
 from jaxgen.runs import recipes
-from jaxgen.runs.folder import read_run
+from jaxgen.runs.folder import grafted_run, is_run, read_run
 from jaxgen.runs.load import load
 
 
@@ -45,10 +46,15 @@ def _digest_of(leaves: dict[str, int]) -> int:
 def model_of(folder: str | Path) -> Model:
     """The model of a run, by its record alone: no checkpoint is read and no backend started.
 
-    What a recipe needs to build on another run's model; it executes that run's recipe.
+    What a recipe needs to build on another run's model; it executes that run's recipe. A run that is trained by such a
+    recipe keeps a copy of that record and recipe, which is taken whenever its own recipe is executed again: it can be
+    resumed and loaded where the other run is not.
 
     Raises `UsageError` where the folder is no run.
     """
-    record = read_run(folder)
+    name, by = str(Path(folder)), recipes.execution.get() or recipes.Execution()
+    copy = None if by.home is None else grafted_run(by.home, name)
+    record = read_run(copy if copy is not None and is_run(copy) else name)
+    by.asked[name] = record.folder
     model: Model = recipes.build(record.file, record.settings).model
     return model

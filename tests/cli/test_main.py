@@ -292,7 +292,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(r
 
     (here := Path("here")).mkdir()
     np.savez("a.npz", image=np.zeros((1, 8, 8, 1), np.uint8))
-    monkeypatch.setattr(jaxgen.runs.load, "load", None)
+    monkeypatch.setattr(jaxgen.runs.load, "opened", None)
     monkeypatch.setattr(verification, "verify", None)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in ("here", "tiny"))
     for args in (

@@ -235,11 +235,7 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
         ("experiments", None, "is no run folder: it has no run.json"),
         ("r", "{", "r cannot be read as a run: run.json is not JSON"),
         ("r", "[]", "run.json is not the record of a run"),
-        (
-            "r",
-            '{"format": 99, "recipe": "tiny.py", "knobs": {}}',
-            "format 99, this jaxgen reads 2",
-        ),
+        ("r", '{"format": 99, "recipe": "tiny.py", "knobs": {}}', "format 99, this jaxgen reads 2"),
         ("r", '{"format": 2, "recipe": "tiny.py", "knobs": {"nose": 1}}', "no knob 'nose'"),
     ],
 )

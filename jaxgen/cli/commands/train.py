@@ -66,7 +66,7 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.engine.preflight import check
     from jaxgen.engine.reporter import Reporter
     from jaxgen.runs import recipes
-    from jaxgen.runs.folder import check_folder, default_folder, open_folder
+    from jaxgen.runs.folder import check_folder, default_folder, is_run, open_folder
     from jaxgen.runs.lock import claimed
     from jaxgen.runs.profile import profiled
     from jaxgen.runs.report import Report
@@ -79,7 +79,9 @@ def run(args: Sequence[str]) -> int:
         sys.stderr.write(f"{folder} is complete; --fresh starts over.\n")
         _tell(done, folder, options.json)
         return 0
-    made = recipes.build(file, settings)
+    asked: dict[str, Path] = {}
+    home = folder if is_run(folder) and not options.fresh else None
+    made = recipes.build(dataclasses.replace(file, home=home), settings, asked)
     prepare_cpu(made.batch // (options.num_processes or 1))
     if options.distributed or (options.coordinator, options.num_processes, options.process_id) != ("", None, None):
         _speak_apart()
@@ -97,7 +99,7 @@ def run(args: Sequence[str]) -> int:
         about["start"] = {"run": options.start, "step": start.step}
     if grafts:
         about["grafts"] = grafts
-    processes.together(lambda: open_folder(folder, file, settings, about, options.fresh), everywhere=False)
+    processes.together(lambda: open_folder(folder, file, settings, about, options.fresh, asked), everywhere=False)
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         processes.together(lambda: stack.enter_context(claimed(folder)), everywhere=False)

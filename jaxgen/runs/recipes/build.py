@@ -6,6 +6,8 @@ import dataclasses
 import sys
 import types
 from collections.abc import Mapping
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from jaxgen.core.errors import UsageError
@@ -17,8 +19,22 @@ COUNTS = ("steps", "batch")
 """Knobs that the engine would refuse below 1, were it asked before the recipe makes schedules of them."""
 
 
-def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
-    """Execute the file and call its `recipe` with its knobs: the `jaxgen.Recipe` that it returns.
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What a recipe asks for while it is executed: the `home` of its run, and the folders of the runs whose models it
+    builds on, by the names that it gives them."""
+
+    home: Path | None = None
+    asked: dict[str, Path] = dataclasses.field(default_factory=dict)
+
+
+execution: ContextVar[Execution | None] = ContextVar("execution", default=None)
+"""That of the recipe that is being executed, where one is."""
+
+
+def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None, asked: dict[str, Path] | None = None) -> Any:
+    """Execute the file and call its `recipe` with its knobs: the `jaxgen.Recipe` that it returns. `asked` is filled
+    with the folders of the runs whose models it builds on (`jaxgen.model_of`), by their names there.
 
     Raises `UsageError` on unknown or mistyped knobs, on fewer than one step or image, and where the file itself fails,
     with its line and the error.
@@ -31,6 +47,7 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
     from jaxgen.core.model import has_field, with_field
     from jaxgen.engine.recipe import Recipe
 
+    token = execution.set(Execution(file.home, {} if asked is None else asked))
     try:
         with sources.importing(file.path, file.roots):
             module = types.ModuleType(f"jaxgen_recipe_{file.name}")
@@ -43,6 +60,8 @@ def build(file: RecipeFile, overrides: Mapping[str, Any] | None = None) -> Any:
     except Exception as error:
         line = _line_in(error, file)
         raise UsageError(f"recipe {file.path}{line} failed: {type(error).__name__}: {error}") from error
+    finally:
+        execution.reset(token)
     if not isinstance(recipe, Recipe):
         raise UsageError(f"recipe {file.path} must return a jaxgen.Recipe, got {type(recipe).__name__}.")
     common = {name: settings[name] for name in file.common if name in settings}

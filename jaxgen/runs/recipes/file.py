@@ -36,7 +36,8 @@ reach, that of a preset under its name."""
 @dataclasses.dataclass(frozen=True)
 class RecipeFile:
     """A recipe as its file states it. `roots` are the folders in which the modules that it imports count as local;
-    `variant` names the preset, and "smoke", whose knobs are its defaults."""
+    `variant` names the preset, and "smoke", whose knobs are its defaults; `home` is the folder of the run that it is
+    executed for, where that is there."""
 
     path: Path
     doc: str
@@ -47,6 +48,7 @@ class RecipeFile:
     roots: tuple[Path, ...]
     engine: Mapping[str, Knob] = dataclasses.field(default_factory=lambda: ENGINE)
     variant: str = ""
+    home: Path | None = None
 
     @property
     def name(self) -> str:
