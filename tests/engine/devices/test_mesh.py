@@ -53,7 +53,7 @@ import json, sys
 import jax
 {first}
 if {config!r}: jax.config.update("jax_num_cpu_devices", {config!r})
-from jaxgen.mesh import prepare_cpu
+from jaxgen.engine.devices.cpu import prepare_cpu
 prepare_cpu(24)
 c = jax.config
 print(json.dumps([c.jax_num_cpu_devices, c.jax_compilation_cache_dir,
