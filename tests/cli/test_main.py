@@ -85,13 +85,13 @@ def test_sample_evaluate_complete_and_inspect_of_a_run(runs, capsys, tmp_path):
     np.savez("photos.npz", train=image, test=image)  # 256 levels, which the recipe brings down to the model's
     assert json.loads(said(capsys, "evaluate", run, "--data", "photos.npz", "--json")[1])["count"] == 20
     found = json.loads(said(capsys, "inspect", run, "--json")[1])
-    assert found["can"] == ["Density", "Autoregressive", "Sampler", "Completer"]
+    assert found["can"] == ["Scored", "Density", "Autoregressive", "Sampler", "Completer"]
     assert found["parameters"] == sum(m["parameters"] for m in found["modules"].values())
     assert found["bytes"] == 4 * found["parameters"]
     assert found["step"]["flops"] > 0
     text = said(capsys, "inspect", "tiny", "--width", "4")[1]
     assert f"{found['parameters']:,}" in text
-    assert "cannot    Encoder: " in text
+    assert "cannot    Latent: " in text
     assert said(capsys, "inspect", "gan")[1].count("trains") == 1
 
 
@@ -365,12 +365,12 @@ def test_a_full_disk_is_said_and_what_was_saved_is_kept(capsys, monkeypatch):
 
 
 def test_faults_of_ours_are_named_and_debug_shows_the_traceback(capsys, monkeypatch):
-    from jaxgen.runs.recipes import find
+    from jaxgen.runs import recipes
 
     def broken():
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(find, "listing", broken)
+    monkeypatch.setattr(recipes, "listing", broken)
     assert "ZeroDivisionError: ours (`--debug` shows where)" in refused(capsys, "list", code=1)
     code, _, err = said(capsys, "list", "--debug")
     assert code == 1
