@@ -23,6 +23,11 @@ from jaxgen.nn.masked import dense
 from jaxgen.nn.weight_norm import WeightNormConv
 
 
+def framed(x: Float[Array, "*s c"]) -> Float[Array, "*s c+1"]:
+    """Pixels, 0 … 1, moved to −1 … 1, and a channel of ones, which tell the image from the padding."""
+    return jnp.concatenate([2 * x - 1, jnp.ones_like(x[..., :1])], axis=-1)
+
+
 def down_shift(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Each row one lower; the first becomes zeros."""
     return jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
@@ -36,6 +41,12 @@ def right_shift(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 def concat_elu(x: Float[Array, "*s c"]) -> Float[Array, "*s 2*c"]:
     """ELU of x and of −x, side by side (1603.05201)."""
     return jax.nn.elu(jnp.concatenate([x, -x], axis=-1))
+
+
+def gated(x: Float[Array, "*s c"], both: Float[Array, "*s 2*c"]) -> Float[Array, "*s c"]:
+    """x + a ⊙ σ(b), where a and b are the halves of `both`."""
+    value, gate = jnp.split(both, 2, axis=-1)
+    return x + value * jax.nn.sigmoid(gate)
 
 
 def down_shifted(features: int, size: tuple[int, int] = (2, 3), stride: int = 1, **options: Any) -> WeightNormConv:
@@ -103,5 +114,4 @@ class GatedResNet(nn.Module):
         if condition is not None:
             kernel = self.param("condition", nn.initializers.normal(0.05), (condition.shape[-1], 2 * features))
             both = both + dense(condition.astype(self.dtype), kernel.astype(self.dtype))
-        value, gate = jnp.split(both, 2, axis=-1)
-        return x + value * jax.nn.sigmoid(gate)
+        return gated(x, both)

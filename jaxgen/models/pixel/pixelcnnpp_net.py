@@ -29,6 +29,7 @@ from jaxgen.nn.shifted import (
     down_shift,
     down_shifted,
     down_shifted_up,
+    framed,
     right_shift,
 )
 from jaxgen.nn.weight_norm import WeightNormConv
@@ -75,8 +76,8 @@ class PlusPlusNet(nn.Module):
     remat: bool = False
 
     def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
-        """The input channels: x, 0 … 1, moved to −1 … 1, and ones, which tell the image from the padding."""
-        return jnp.concatenate([2 * x - 1, jnp.ones_like(x[..., :1])], axis=-1).astype(self.dtype)
+        """The input channels: x, 0 … 1, and its frame."""
+        return framed(x).astype(self.dtype)
 
     @nn.compact
     def __call__(

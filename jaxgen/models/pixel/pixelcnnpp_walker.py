@@ -19,8 +19,8 @@ from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
 from jaxgen.models.pixel.pixelcnnpp_net import Hourglass, PlusPlusNet
-from jaxgen.models.pixel.walker import DrawPixel, Walker
-from jaxgen.nn.shifted import concat_elu
+from jaxgen.models.pixel.walker import DrawPixel, Walker, beside
+from jaxgen.nn.shifted import concat_elu, gated
 from jaxgen.nn.weight_norm import kernel_and_bias
 
 CORNER, SIDES, NEXT = (-1, 0), (-1, 0, 1), (0, 1)
@@ -71,12 +71,12 @@ class PlusPlusWalker(Walker):
         (further, near), above, left = cache
         opening = _Opening(self, r, above, left)
         kernel, bias = self.maps["first_above"]
-        line = jnp.concatenate([_near(further, SIDES), _near(near, SIDES)], axis=-1) @ _flat(kernel) + bias
+        line = jnp.concatenate([beside(further, SIDES), beside(near, SIDES)], axis=-1) @ _flat(kernel) + bias
         opening.run(0, jnp.where(r > 0, line, 0), [])
         kernel, bias = self.maps["first_row"]
-        given = jnp.where(r > 0, _near(near, SIDES) @ _flat(kernel) + bias, 0)
+        given = jnp.where(r > 0, beside(near, SIDES) @ _flat(kernel) + bias, 0)
         kernel, bias = self.maps["first_column"]
-        corner = _near(near, (-1,)) @ kernel[0, 0] + bias
+        corner = beside(near, (-1,)) @ kernel[0, 0] + bias
         given = given.at[1:].add(corner[1:])  # in column 0 there is nothing to the left, not even a bias
         place = jnp.stack([jnp.full(self.width, r), jnp.arange(self.width)], axis=-1)
         spread = self._spread(opening.sums), self._spread(opening.lines)
@@ -152,17 +152,17 @@ class _Opening(Hourglass):
     def layer(self, level: int, n: int, x: Array, shortcut: Array | None) -> Array:
         old_x, old_hidden = (self.above[level].take(self.features) for _ in range(2))
         first, first_bias, second, second_bias, condition = self.maps[f"above_{level}_{n}"]
-        seen = [_near(concat_elu(line), SIDES) for line in (old_x, x)]
+        seen = [beside(concat_elu(line), SIDES) for line in (old_x, x)]
         hidden = _joined(*seen, *([] if shortcut is None else [concat_elu(shortcut)])) @ first + first_bias
-        seen = [_near(concat_elu(line), SIDES) for line in (old_hidden, hidden)]
+        seen = [beside(concat_elu(line), SIDES) for line in (old_hidden, hidden)]
         self.noted[level] += [x, hidden]
-        x = _gated(x, _joined(*seen) @ second + second_bias + self.share(level, condition))
+        x = gated(x, _joined(*seen) @ second + second_bias + self.share(level, condition))
 
         old_left, old_hidden = (self.left[level].take(self.features) for _ in range(2))
         upper, first_bias, _, upper_second, second_bias, _, condition = self.maps[f"left_{level}_{n}"]
         self.summed[level] += [
-            _joined(_near(concat_elu(old_left), CORNER), concat_elu(x)) @ upper + first_bias,
-            _near(concat_elu(old_hidden), CORNER) @ upper_second + second_bias + self.share(level, condition),
+            _joined(beside(concat_elu(old_left), CORNER), concat_elu(x)) @ upper + first_bias,
+            beside(concat_elu(old_hidden), CORNER) @ upper_second + second_bias + self.share(level, condition),
         ]
         return x
 
@@ -173,13 +173,13 @@ class _Opening(Hourglass):
 
         def turn() -> Any:
             kernel, bias = self.maps[f"above_{level}_down"]
-            half = _joined(_near(before, SIDES), _near(x, SIDES))[::2] @ _flat(kernel) + bias
+            half = _joined(beside(before, SIDES), beside(x, SIDES))[::2] @ _flat(kernel) + bias
             kernel, bias = self.maps[f"left_{level}_down"]
-            half = self.run(level + 1, half, [_near(left_before, CORNER)[::2] @ _flat(kernel[0]) + bias])
+            half = self.run(level + 1, half, [beside(left_before, CORNER)[::2] @ _flat(kernel[0]) + bias])
             kernel, bias = self.maps[f"above_{level}_up"]
             both = []
             for row in (kernel[1], kernel[0]):  # of the doubled map, with zeros between: even rows, odd rows
-                even, odd = half @ row[1] + bias, _near(half, NEXT) @ _flat(row[::2]) + bias
+                even, odd = half @ row[1] + bias, beside(half, NEXT) @ _flat(row[::2]) + bias
                 both.append(_by_turns(even, odd, columns))
             return *both, {k: self.lines[k] for k in coarser}, {k: self.sums[k] for k in coarser}
 
@@ -233,7 +233,7 @@ class _Move(Hourglass):
         both = self.sums[level].take(2 * self.features)
         both = both + _joined(concat_elu(old_hidden), concat_elu(hidden)) @ second
         self.noted[level] += [x, hidden]
-        return _gated(x, both)
+        return gated(x, both)
 
     def inner(self, level: int, x: Array) -> Array:
         before, given = self.left[level].take(self.features), self.sums[level].take(self.features)
@@ -276,18 +276,6 @@ def _flat(kernel: Array) -> Array:
 
 def _joined(*parts: Array, axis: int = -1) -> Array:
     return jnp.concatenate(parts, axis=axis)
-
-
-def _gated(x: Array, both: Array) -> Array:
-    value, gate = jnp.split(both, 2, axis=-1)
-    return x + value * jax.nn.sigmoid(gate)
-
-
-def _near(line: Array, columns: tuple[int, ...]) -> Array:
-    """A line [w,b,i] at neighbouring columns, −1 to 1, zeros outside, side by side."""
-    w = len(line)
-    padded = jnp.pad(line, ((1, 1), (0, 0), (0, 0)))
-    return jnp.concatenate([padded[1 + c : 1 + c + w] for c in columns], axis=-1)
 
 
 def _by_turns(even: Array, odd: Array, columns: int) -> Array:

@@ -26,7 +26,7 @@ from jaxgen.core.dtypes import accumulator
 from jaxgen.nn.attention import causal_attention
 from jaxgen.nn.dropout import takes_keys
 from jaxgen.nn.masked import Taps, tap_conv
-from jaxgen.nn.shifted import GatedResNet
+from jaxgen.nn.shifted import GatedResNet, framed
 from jaxgen.nn.weight_norm import WeightNormConv
 
 ABOVE: Taps = ((-1, -1), (-1, 0), (-1, 1))
@@ -101,8 +101,8 @@ class SnailNet(nn.Module):
     remat: bool = False
 
     def pixels(self, x: Float[Array, "*s c"]) -> Float[Array, "*s i"]:
-        """The input channels: x, 0 … 1, moved to −1 … 1, and ones, which tell the image from the padding."""
-        return jnp.concatenate([2 * x - 1, jnp.ones_like(x[..., :1])], axis=-1).astype(self.dtype)
+        """The input channels: x, 0 … 1, and its frame."""
+        return framed(x).astype(self.dtype)
 
     @nn.compact
     def __call__(

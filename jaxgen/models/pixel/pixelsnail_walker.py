@@ -17,8 +17,9 @@ from jaxtyping import Array
 
 from jaxgen.core.dtypes import accumulator
 from jaxgen.models.pixel.pixelsnail_net import SnailNet, positions
-from jaxgen.models.pixel.walker import DrawPixel, Walker
+from jaxgen.models.pixel.walker import DrawPixel, Walker, beside
 from jaxgen.nn.attention import attend
+from jaxgen.nn.shifted import gated
 from jaxgen.nn.weight_norm import kernel_and_bias
 
 elu = jax.nn.elu
@@ -75,14 +76,14 @@ class SnailWalker(Walker):
     def row(self, cache: Any, r: Array) -> tuple[Any, Any]:
         """What finished rows, the condition and the place give to each column; nothing is left of the first pixel."""
         above, lines, finished = cache
-        embedded = _near(above, (-1, 0, 1)) @ self.embed_above + _near(above, (-1,)) @ self.embed_corner
+        embedded = beside(above, (-1, 0, 1)) @ self.embed_above + beside(above, (-1,)) @ self.embed_corner
         condition = self.condition_at(r)
         biases: dict[str, Any] = {name: self._gate_bias(name, condition) for name in self.resnets}
         for name, (first, second) in lines.items():
             upper, bias = self.upper[name], self.maps[name]["first"][1]
             biases[name] = (
-                _near(elu(first), (-1, 0)) @ upper["first"] + bias,
-                _near(elu(second), (-1, 0)) @ upper["second"] + biases[name],
+                beside(elu(first), (-1, 0)) @ upper["first"] + bias,
+                beside(elu(second), (-1, 0)) @ upper["second"] + biases[name],
             )
         n, columns = self.height * self.width, jnp.arange(self.width)
         seen = jnp.concatenate(
@@ -106,7 +107,7 @@ class SnailWalker(Walker):
                 hidden = first + elu(jnp.concatenate([left_first, x], axis=-1)) @ own[name]["first"]
                 both = second + elu(jnp.concatenate([left_second, hidden], axis=-1)) @ own[name]["second"]
                 inputs[name] = x, hidden
-                x = _gated(x, both)
+                x = gated(x, both)
             question = _resnet(maps["question"], biases["question"], jnp.concatenate([x, place], axis=-1))
             query = question @ to_query + query_bias
             mixed = attend(query[:, None], memory, seen[None])[:, 0]
@@ -153,18 +154,6 @@ class SnailWalker(Walker):
         return bias + jnp.einsum("wbk,lko->wlbo", condition, self.conditions[name])
 
 
-def _near(line: Array, columns: tuple[int, ...]) -> Array:
-    """A line [w,…,f] at neighbouring columns, −1 to 1, zeros outside, side by side."""
-    w = line.shape[0]
-    padded = jnp.pad(line, ((1, 1), *((0, 0),) * (line.ndim - 1)))
-    return jnp.concatenate([padded[1 + c : 1 + c + w] for c in columns], axis=-1)
-
-
-def _gated(x: Array, both: Array) -> Array:
-    value, gate = jnp.split(both, 2, axis=-1)
-    return x + value * jax.nn.sigmoid(gate)
-
-
 def _resnet(maps: Any, gate_bias: Array, x: Array, shortcut: Array | None = None) -> Array:
     """`nn.shifted.GatedResNet` of 1×1 maps, for one block or for stacked ones."""
     kernel, bias = maps["first"]
@@ -172,4 +161,4 @@ def _resnet(maps: Any, gate_bias: Array, x: Array, shortcut: Array | None = None
     if shortcut is not None:
         kernel, bias = maps["shortcut"]
         hidden = hidden + (elu(shortcut) @ kernel + bias)
-    return _gated(x, elu(hidden) @ maps["second"][0] + gate_bias)
+    return gated(x, elu(hidden) @ maps["second"][0] + gate_bias)

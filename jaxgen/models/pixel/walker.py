@@ -30,6 +30,13 @@ def entry(tree: Any, j: Array, axis: int = 0) -> Any:
     return jax.tree.map(lambda leaf: pick(leaf, j), tree)
 
 
+def beside(line: Array, columns: tuple[int, ...]) -> Array:
+    """A line [w,…,f] at neighbouring columns, −1 to 1, zeros outside, side by side."""
+    w = len(line)
+    padded = jnp.pad(line, ((1, 1), *((0, 0),) * (line.ndim - 1)))
+    return jnp.concatenate([padded[1 + c : 1 + c + w] for c in columns], axis=-1)
+
+
 class Walker(abc.ABC):
     """The incremental form of a net, for `batch` images of `width` columns and `channels`; pytrees are its own affair.
 
