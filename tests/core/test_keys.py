@@ -61,7 +61,10 @@ def moved(model, start, mesh, pieces=1, draw=0):
     return jax.device_get((state.variables["params"], metrics))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.soak] * (n in ("pixelcnnpp", "pixelsnail", "multiscale"))) for n in MODELS],
+)
 def test_devices_and_pieces_draw_as_one_device_does(name):
     model = MODELS[name]
     assert all(objective.examples == "separable" for objective in model.objectives())

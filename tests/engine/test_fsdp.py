@@ -37,7 +37,7 @@ def test_a_spread_run_equals_one_device(model, tmp_path):
     assert_close(one.state, spread_out.state)
     assert min(shares(spread_out.state)) == 1 / 8
     for name, value in one.metrics.items():
-        assert value == pytest.approx(spread_out.metrics[name], rel=1e-6)
+        assert value == pytest.approx(spread_out.metrics[name], rel=1e-4 if name.endswith("_stderr") else 1e-6)
     # A spread run goes on as a whole one, and a whole one spread.
     more = dataclasses.replace(knobs, steps=14)
     assert_close(fit(more, data, tmp_path, mesh=EIGHT).state, fit(more, data, mesh=ONE).state)

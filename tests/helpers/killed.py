@@ -6,6 +6,7 @@ import sys
 import jax
 
 from helpers import PROCESSES, ROOT
+from helpers.runs import EIGHT
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.engine.devices.mesh import replicated
 

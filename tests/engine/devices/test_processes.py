@@ -84,6 +84,7 @@ def test_two_processes_of_two_devices_equal_one_of_one(tmp_path, alone):
         assert name == "gan" or len(np.unique(ours)) > 1  # after ten steps a GAN still draws gray
 
 
+@pytest.mark.soak
 def test_a_run_moves_between_layouts(tmp_path, alone):
     """Saved by 2×2 at step 5, taken on by 1×1 to 7, by 1×8 to 10: where the run on one device arrives."""
     moved = ("gan", "spread")

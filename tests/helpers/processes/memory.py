@@ -44,6 +44,6 @@ if __name__ == "__main__":
     data = dataset()
     knobs = {"save_every": steps // saves, "evaluate_every": steps // saves, "samples": 4, "ema": 0.9}
     made = recipe(Table(), data, steps=steps, optimizer=optax.adam(1e-2), **knobs)
-    with Weighed(folder, batch=made.batch, shape=made.model.shape, levels=made.model.levels) as report:
+    with Weighed(folder, batch=made.batch, levels=made.model.levels) as report:
         fit(made, data, folder, reporter=report)
     sys.stdout.write(json.dumps(report.found) + "\n")
