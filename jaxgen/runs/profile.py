@@ -63,6 +63,10 @@ class Profile(Reporter):
             self._mark = jax.profiler.StepTraceAnnotation("train", step_num=step)
             self._mark.__enter__()
 
+    def highlighted(self, names: set[str]) -> None:
+        """Passed on."""
+        self._to.highlighted(names)
+
     def evaluated(self, step: int, split: str, metrics: dict[str, Any]) -> None:
         """Passed on."""
         self._to.evaluated(step, split, metrics)
@@ -70,6 +74,10 @@ class Profile(Reporter):
     def sampled(self, step: int, image: Any) -> None:
         """Passed on."""
         self._to.sampled(step, image)
+
+    def shown(self, step: int, name: str, content: Any) -> None:
+        """Passed on."""
+        self._to.shown(step, name, content)
 
     def saved(self, step: int) -> None:
         """Passed on."""

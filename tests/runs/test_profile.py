@@ -54,8 +54,9 @@ OUTCOME = object.__new__(Outcome)  # none of its fields matters here
 def test_everything_is_passed_on(traced):
     profile, heard, *_ = traced
     assert all(name in vars(Profile) for name in METHODS), "the reporter has a method that is not passed on"
-    calls = [("started", 0, 9), ("progress", 1, {"loss": 1.0}), ("evaluated", 1, "valid", {"nats": 2.0})]
-    calls += [("sampled", 1, "images"), ("saved", 1), ("finished", OUTCOME)]
+    calls = [("started", 0, 9), ("highlighted", {"rate"}), ("progress", 1, {"loss": 1.0})]
+    calls += [("evaluated", 1, "valid", {"nats": 2.0}), ("sampled", 1, "images"), ("shown", 1, "words", ["a line"])]
+    calls += [("saved", 1), ("finished", OUTCOME)]
     for name, *args in calls:
         getattr(profile, name)(*args)
     assert heard.calls == calls
@@ -107,7 +108,7 @@ def test_a_trace_that_fails_is_said_and_the_run_goes_on(traced, monkeypatch):
 def test_a_run_that_fails_leaves_no_trace_running(traced, monkeypatch, tmp_path):
     *_, notes = traced
     monkeypatch.setattr(profile, "Profile", lambda *args: traced[0])
-    report = Report(tmp_path, batch=1, shape=(1, 1, 1), levels=2, stream=io.StringIO(), live=False)
+    report = Report(tmp_path, batch=1, levels=2, stream=io.StringIO(), live=False)
 
     def fails():
         with profiled(report, tmp_path, 3) as reporter:

@@ -10,16 +10,14 @@ import pytest
 
 from jaxgen.core.files import write_json
 from jaxgen.pictures.grid import PICTURE_WIDTH
-from jaxgen.runs import report
+from jaxgen.runs import progress
 from jaxgen.runs.log import open_log, read_log
 from jaxgen.runs.progress import Speed
 from jaxgen.runs.report import Report
 
-SHAPE = (2, 2, 1)
-
 
 def made(folder, **more):
-    return Report(folder, batch=10, shape=SHAPE, levels=3, **{"stream": io.StringIO(), "live": False, **more})
+    return Report(folder, batch=10, levels=3, **{"stream": io.StringIO(), "live": False, **more})
 
 
 def losses(folder):
@@ -85,14 +83,34 @@ def test_every_step_of_a_short_run_is_there_and_infinity_is_valid_json(tmp_path)
     assert list(losses(tmp_path).items()) == [(1, 1.0), (2, None), (3, 1.0)]
 
 
-def test_lines_show_bits_per_dim_from_nats(tmp_path):
+def test_lines_show_what_is_worth_a_place_and_of_a_split_every_figure_but_errors_and_counts(tmp_path):
     stream = io.StringIO()
     with made(tmp_path, stream=stream) as reporter:
         reporter.started(0, 1)
-        reporter.progress(1, {"loss": 1.0, "nats": 4 * np.log(2.0)})
-        reporter.evaluated(1, "valid", {"nats": 8 * np.log(2.0), "bits_per_dim": 2.0, "count": 5, "bound": False})
-    assert "step 1/1  loss 1  nats 2.773  bits/dim 1" in stream.getvalue()
-    assert "step 1  valid  nats 5.545  bits/dim 2\n" in stream.getvalue()
+        reporter.highlighted({"rate"})
+        reporter.progress(1, {"loss": 1.0, "g/loss": 3.0, "nats": 2.5, "bits_per_dim": 0.9, "rate": 0.5, "norm": 4.0})
+        figures = {"nats": 5.5, "nats_stderr": 0.1, "bits_per_dim": 2.0, "fd": 7.0, "count": 5, "bound": False}
+        reporter.evaluated(1, "valid", figures)
+        reporter.evaluated(1, "samples", {"kid": 0.25})
+    assert stream.getvalue().splitlines()[1:] == [
+        "step 1/1  loss 1  g/loss 3  nats 2.5  bits/dim 0.9  rate 0.5",
+        "step 1  valid  nats 5.5  bits/dim 2  fd 7",
+        "step 1  samples  kid 0.25",
+    ]
+    train, valid, _ = read_log(tmp_path / "metrics.jsonl")  # where all are kept
+    assert train["norm"] == 4.0
+    assert figures.items() <= valid.items()
+
+
+def test_figures_shown_are_means_of_the_steps_since_those_before(tmp_path, monkeypatch):
+    found = []
+    with made(tmp_path) as reporter:
+        monkeypatch.setattr(reporter._show, "progress", lambda step, figures: found.append((step, figures["loss"])))
+        monkeypatch.setattr(reporter._show, "due", lambda step: step in (1, 10))
+        reporter.started(0, 100)
+        for step, loss in ((1, 8.0), (4, 1.0), (9, 2.0), (10, 4.0)):  # dispatches of several steps weigh accordingly
+            reporter.progress(step, {"loss": loss})
+    assert found == [(1, 8.0), (10, (3 * 1 + 5 * 2 + 4) / 9)]
 
 
 def test_lines_are_rare_where_there_is_no_terminal(tmp_path):
@@ -106,7 +124,7 @@ def test_lines_are_rare_where_there_is_no_terminal(tmp_path):
 
 def test_speed_leaves_out_compilation_evaluation_and_saving(tmp_path, monkeypatch):
     clock = iter([0.0, 100.0, 101.0, 102.0, 300.0, 301.0])
-    monkeypatch.setattr(report.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
     speed = Speed()
     speed.mark(1)  # compiling took 100 s
     assert speed.rate is None
@@ -121,7 +139,7 @@ def test_speed_leaves_out_compilation_evaluation_and_saving(tmp_path, monkeypatc
 
 def test_speed_is_of_the_last_half_minute_and_remembers_few_of_many_quick_steps(monkeypatch):
     clock = itertools.count(0.0, 1e-3)
-    monkeypatch.setattr(report.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
     speed = Speed()
     for steps in [1] * 40_000 + [2] * 40_000:
         speed.mark(steps)
@@ -165,7 +183,7 @@ def test_tensorboard_reads_the_scalars_and_the_grid(tmp_path):
         reporter.started(0, 2)
         reporter.progress(1, {"loss": 0.5})
         reporter.evaluated(2, "valid", {"nats": 3.0})
-        reporter.sampled(2, np.zeros((4, *SHAPE), np.uint8))
+        reporter.sampled(2, np.zeros((4, 2, 2, 1), np.uint8))
     found = {}
     for event in _events(tmp_path / "tensorboard"):
         for value in event.summary.value:
