@@ -49,7 +49,7 @@ def test_several_runs_are_evaluated_as_a_mixture(runs, capsys):
     assert said(capsys, "train", "tiny", "--run", "on", "--start", base)[0] == 0
     code, out, _ = said(capsys, "evaluate", base, "on", "--json")
     assert code == 0
-    found, scores = json.loads(out), [load(folder).log_probs() for folder in (base, "on")]
+    found, scores = json.loads(out), [-load(folder).scores()["nats"] for folder in (base, "on")]
     assert [run["nats"] for run in found["runs"]] == pytest.approx([-score.mean() for score in scores], rel=1e-6)
     mixed = -np.log(np.exp(scores).mean(axis=0)).mean()
     assert found["nats"] == pytest.approx(mixed, rel=1e-6)
@@ -61,8 +61,8 @@ def test_several_runs_are_evaluated_as_a_mixture(runs, capsys):
 
 
 def test_a_run_that_cannot_be_scored_is_refused_before_any_is(runs, capsys, monkeypatch):
-    monkeypatch.setattr("jaxgen.engine.evaluate.log_probs", lambda *_, **__: pytest.fail("scored"))
-    assert "DCGAN cannot be evaluated by likelihood" in refused(capsys, "evaluate", runs / "tiny", runs / "gan")
+    monkeypatch.setattr("jaxgen.runs.load.scores", lambda *_, **__: pytest.fail("scored"))
+    assert "DCGAN cannot be evaluated" in refused(capsys, "evaluate", runs / "tiny", runs / "gan")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.pixel import all_images, check_frequencies, compiled, condition_for, kind_of
 
-from jaxgen.core.conditions import Classes, Map, Vector
+from jaxgen.core.conditions import Classes, Map
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.core.orders import to_raster
