@@ -25,7 +25,13 @@ NETS = [
 ]
 
 
-@pytest.mark.parametrize("model", NETS, ids=lambda m: type(m).__name__)
+def by_net():
+    """Those that take half a minute to compile are marked."""
+    slow = (PixelCNNPlusPlus, PixelSNAIL)
+    return [pytest.param(m, id=type(m).__name__, marks=[pytest.mark.soak] * isinstance(m, slow)) for m in NETS]
+
+
+@pytest.mark.parametrize("model", by_net())
 def test_the_gradient_is_the_same_and_takes_less_memory(model):
     draw = np.random.default_rng(0)
     batch = {"image": jnp.asarray(draw.integers(0, 3, (8, *model.shape)), jnp.uint8)}
@@ -49,10 +55,12 @@ def gradient(model):
     return jax.jit(lambda variables, batch: jax.grad(loss)(variables["params"], batch))
 
 
-@pytest.mark.parametrize("name", ["pixelcnn_mnist_orders", "diagonal_mnist_orders", "multiscale_mnist"])
+@pytest.mark.parametrize("name", ["pixelcnn_mnist/orders", "diagonal_mnist/orders", "multiscale_mnist"])
 def test_it_and_the_arithmetic_reach_the_models_that_a_model_holds(name):
     """In their nets too, of which there are as many as members or scales."""
-    model = recipes.build(recipes.find(name), {"remat": True, "dtype": "bfloat16"}).model
+    stem, _, preset = name.partition("/")
+    file = recipes.find(stem).with_preset(preset) if preset else recipes.find(stem)
+    model = recipes.build(file, {"remat": True, "dtype": "bfloat16"}).model
     parts = [model.coarse, model.fine] if isinstance(model, MultiScale) else model.members
     assert len(parts) > 1
     assert {(part.net.remat, part.net.dtype) for part in parts} == {(True, "bfloat16")}
