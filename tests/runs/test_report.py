@@ -211,3 +211,16 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_what_a_model_shows_lies_beside_its_samples(tmp_path):
+    """Pictures as a grid, lines as text, of which the first are said."""
+    stream = io.StringIO()
+    with made(tmp_path, stream=stream) as reporter:
+        reporter.started(0, 7)
+        reporter.shown(7, "pairs", np.zeros((2, 2, 4, 1), np.uint8))
+        reporter.shown(7, "sentences", [f"line {i}" for i in range(20)])
+    assert (tmp_path / "samples/00000007-pairs.png").is_file()
+    lines = (tmp_path / "samples/00000007-sentences.txt").read_text().splitlines()
+    assert lines == [f"line {i}" for i in range(20)]
+    assert [i for i in range(20) if f"    line {i}\n" in stream.getvalue()] == list(range(8))
