@@ -95,9 +95,9 @@ class Walk:
     """A way over every `stride`-th row and column of an image, from the first, pixel by pixel in an order.
 
     `likelihood` is the `maths.distributions.Head` that says what the outputs for a pixel mean; `walker(variables, num,
-    condition)` the `models.pixel.walker.Walker` over so many images, turned so that raster order reads them in `order`. The
-    condition is what the caller has, or `condition(variables, image)` where that is not None, which reads of the images
-    only what walks before this one went over.
+    condition)` the `models.pixel.walker.Walker` over so many images, turned so that raster order reads them in `order`.
+    The condition is what the caller has, or `condition(variables, image)` where that is not None, which reads of the
+    images only what walks before this one went over.
     """
 
     order: str
