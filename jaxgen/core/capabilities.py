@@ -210,8 +210,37 @@ class Reconstructor(ImageModel):
         return {"reconstructions": jnp.concatenate([image, back], axis=2)}
 
 
+class Classifier(Scored, ImageModel):
+    """Says of each image to which of `classes` it belongs."""
+
+    figure: ClassVar[str] = "error"
+
+    classes: int
+    """How many classes there are; labels are 0 to `classes` − 1."""
+
+    @abc.abstractmethod
+    def class_log_probs(self, variables: Variables, image: Images, key: PRNGKey) -> Float[Array, "b classes"]:
+        """log p(y|x) of each class. `key` is used by models that draw; others ignore it."""
+
+    def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
+        """ "error", 100 where the likeliest class is not the label and 0 where it is, so that the mean is a percentage,
+        and "nats", −log p(y|x)."""
+        label = jnp.asarray(batch["label"], jnp.int32)
+        log_probs = self.class_log_probs(variables, batch["image"], key)
+        nats = -jnp.take_along_axis(log_probs, label[:, None], axis=1)[:, 0]
+        return {"error": 100.0 * (log_probs.argmax(axis=1) != label), "nats": nats}
+
+
+class Features(ImageModel):
+    """Gives features of an image in which distances between sets of images are measured."""
+
+    @abc.abstractmethod
+    def features(self, variables: Variables, image: Images) -> Float[Array, "b d"]:
+        """The features of each image: for a classifier, its last hidden layer."""
+
+
 CAPABILITIES: tuple[type[Model], ...] = (
-    *(Scored, Density, Autoregressive, Sampler, Latent, Completer, Encoder, Reconstructor),
+    *(Scored, Density, Autoregressive, Sampler, Latent, Completer, Encoder, Reconstructor, Classifier, Features),
 )
 
 
