@@ -2,6 +2,7 @@
 
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.vae import VAE
+from jaxgen.models.latent.vib import VIB
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
@@ -12,6 +13,7 @@ from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 __all__ = [
     "DCGAN",
     "VAE",
+    "VIB",
     "DiagonalBiLSTM",
     "GatedPixelCNN",
     "MultiScale",

@@ -19,6 +19,7 @@ from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.vae import VAE
+from jaxgen.models.latent.vib import VIB
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
@@ -82,6 +83,7 @@ ROWS: dict[str, Model] = {
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
+    "vib": VIB(shape=(5, 4, 1), levels=4, latent=3, hidden=(12,), draws=3),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
