@@ -9,11 +9,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
+
+from jaxgen.core.model import PRNGKey
 
 LEAST_LOG_SCALE = -7.0
 """Of a logistic, on an axis where pixel values run from −1 to 1 (1701.05517, reference code)."""
@@ -39,9 +42,21 @@ class Head(abc.ABC):
     def log_pmf_at(self, outputs: Array, x: Array, channel: int) -> Array:
         """The same for one channel: [*s,levels]. Later channels of x are not looked at."""
 
+    def image_log_prob(self, outputs: Array, value: Array) -> Float[Array, " b"]:
+        """Nats of each image `value` [b,h,w,c], its pixels independent given the outputs."""
+        return self.log_prob(outputs, value).sum(axis=(1, 2))
+
     def scores_at(self, outputs: Array, x: Array, channel: int) -> Array:
         """The same but for a constant, which a draw does not need."""
         return self.log_pmf_at(outputs, x, channel)
+
+    @abc.abstractmethod
+    def draw(self, outputs: Array, key: PRNGKey) -> Array:
+        """A draw of each pixel, all its channels at once: values [*s,c]."""
+
+    @abc.abstractmethod
+    def mean(self, outputs: Array) -> Array:
+        """The mean of each channel, rounded to the nearest value, given so much of the channels before it: [*s,c]."""
 
 
 def _wide(x: Array) -> Array:
@@ -59,6 +74,30 @@ def categorical_log_prob(
     logits = _wide(logits)
     chosen = jnp.take_along_axis(logits, value[..., None].astype(jnp.int32), axis=-1)[..., 0]
     return chosen - jax.nn.logsumexp(logits, axis=-1)
+
+
+@jax.custom_jvp
+def bernoulli_log_prob(logits: Float[Array, "*s n"], value: Integer[Array | np.ndarray, "*s n"]) -> Float[Array, "*s"]:
+    """Σ log p(value) over the last axis, of values 0 and 1 with p(1) = σ(logit).
+
+    `log p = value·l − max(l, 0) − log(1 + e^−|l|)`. Logarithms are what costs: one is taken of a product of up to 32
+    of the last factors, which lie between 1 and 2. The gradient is `value − σ(l)`.
+
+    >>> np.exp(bernoulli_log_prob(jnp.full((2,), jnp.log(3.0)), np.array([1, 0]))).round(4)  # 3/4 · 1/4
+    np.float32(0.1875)
+    """
+    logits = _wide(logits)
+    size = logits.shape[-1]
+    group = next(n for n in range(min(size, 32), 0, -1) if size % n == 0) if size else 1
+    factors = (1.0 + jnp.exp(-jnp.abs(logits))).reshape(*logits.shape[:-1], -1, group).prod(axis=-1)
+    return (value * logits - jnp.maximum(logits, 0.0)).sum(axis=-1) - jnp.log(factors).sum(axis=-1)
+
+
+@bernoulli_log_prob.defjvp
+def _bernoulli_log_prob_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    logits, value = primals
+    slope = value - jax.nn.sigmoid(_wide(logits))
+    return bernoulli_log_prob(logits, value), (slope * tangents[0]).sum(axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +126,9 @@ class Softmax(Head):
         self, outputs: Float[Array, "*s c o"], value: Integer[Array | np.ndarray, "*s c"]
     ) -> Float[Array, "*s"]:
         """Nats of each pixel."""
+        if self.levels == 2:  # log σ(±l), in one pass where a gather among two logits takes three
+            logit = _wide(outputs)[..., 0]
+            return jax.nn.log_sigmoid(jnp.where(jnp.asarray(value) == 1, logit, -logit)).sum(axis=-1)
         return categorical_log_prob(self.logits(outputs), value).sum(axis=-1)
 
     def log_pmf(self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"]) -> Float[Array, "*s c levels"]:
@@ -104,6 +146,14 @@ class Softmax(Head):
     ) -> Float[Array, "*s levels"]:
         """The logits."""
         return _wide(self.logits(outputs[..., channel, :]))
+
+    def draw(self, outputs: Float[Array, "*s c o"], key: PRNGKey) -> Integer[Array, "*s c"]:
+        """By the logits."""
+        return jax.random.categorical(key, _wide(self.logits(outputs)))
+
+    def mean(self, outputs: Float[Array, "*s c o"]) -> Float[Array, "*s c"]:
+        """Channels are of no account to each other."""
+        return jnp.round(jax.nn.softmax(_wide(self.logits(outputs))) @ jnp.arange(self.levels, dtype=jnp.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +230,38 @@ class LogisticMixture(Head):
         places = jnp.arange(self.levels, dtype=posterior.dtype)[:, None]
         own = self._log_mass(means[..., channel, None, :], scales[..., channel, None, :], places)
         return jax.nn.logsumexp(posterior[..., None, :] + own, axis=-1)
+
+    def draw(self, outputs: Float[Array, "*s o"], key: PRNGKey) -> Float[Array, "*s c"]:
+        """A component, of which each channel is a draw of its logistic, rounded and clipped: so bins take their mass."""
+        component_key, *keys = jax.random.split(key, 1 + self.channels)
+        x = jnp.zeros((*outputs.shape[:-1], self.channels))
+        log_weight, *_ = self._parts(outputs, x)
+        component = jax.random.categorical(component_key, log_weight)[..., None]
+        for j, channel_key in enumerate(keys):
+            _, means, scales = (a[..., j, :] if i else a for i, a in enumerate(self._parts(outputs, x)))
+            mean, log_scale = (jnp.take_along_axis(a, component, axis=-1)[..., 0] for a in (means, scales))
+            y = mean + jnp.exp(log_scale) * jax.random.logistic(channel_key, mean.shape)
+            x = x.at[..., j].set(self._rounded((y + 1) / 2 * (self.levels - 1)) / (self.levels - 1))
+        return jnp.round(x * (self.levels - 1))
+
+    def mean(self, outputs: Float[Array, "*s o"]) -> Float[Array, "*s c"]:
+        """Σ_v P(value ≥ v), summed over components that the channels before have made more or less likely."""
+        n = self.levels - 1
+        edges = ((2 * jnp.arange(1, self.levels) - self.levels) / n)[:, None]
+        value, log_weight = jnp.zeros((*outputs.shape[:-1], self.channels)), None
+        for j in range(self.channels):
+            first, means, scales = self._parts(outputs, value / n)
+            weight = jax.nn.softmax(first if log_weight is None else log_weight)
+            mean, log_scale = means[..., j, :], scales[..., j, :]
+            above = jax.nn.sigmoid((mean[..., None, :] - edges) * jnp.exp(-log_scale)[..., None, :])
+            value = value.at[..., j].set(self._rounded((weight[..., None, :] * above).sum(axis=(-2, -1))))
+            own = self._log_mass(mean, log_scale, value[..., j, None])
+            log_weight = (first if log_weight is None else log_weight) + own
+        return value
+
+    def _rounded(self, place: Array) -> Array:
+        """To the nearest level."""
+        return jnp.clip(jnp.round(place), 0, self.levels - 1)
 
 
 def gaussian_kl(mean: Float[Array, "*b d"], log_var: Float[Array, "*b d"]) -> Float[Array, "*b"]:

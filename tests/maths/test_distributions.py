@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.maths.distributions import LEAST_LOG_SCALE, LogisticMixture, Softmax, categorical_log_prob
+from jaxgen.maths.distributions import (
+    LEAST_LOG_SCALE,
+    LogisticMixture,
+    Softmax,
+    bernoulli_log_prob,
+    categorical_log_prob,
+)
 
 heads = pytest.mark.parametrize(
     "head", [kind(levels, c) for kind in (LogisticMixture, Softmax) for c in (1, 3) for levels in (2, 5, 256)], ids=str
@@ -273,3 +279,29 @@ def test_extreme_logits_still_sum_to_one(head):
     assert (np.abs(gradient) <= 1).all()
     if head.levels > 2:
         np.testing.assert_allclose(gradient.sum(axis=-1), 0, atol=1e-5)
+
+
+def test_a_bernoulli_is_the_softmax_over_two_levels_and_so_is_its_gradient():
+    """Also for sizes without a divisor, one value, and logits that no float32 exponential holds."""
+    draw = np.random.default_rng(0)
+    for size in (1, 6, 7, 37, 64):
+        logits = (
+            jnp.asarray(8.0 * draw.standard_normal((3, size)), jnp.float32).at[0, 0].set(-300.0).at[1, 0].set(300.0)
+        )
+        value = draw.integers(0, 2, (3, size))
+
+        def by_softmax(logits, value=value):
+            return categorical_log_prob(jnp.stack([jnp.zeros_like(logits), logits], axis=-1), value).sum(axis=-1)
+
+        ours = bernoulli_log_prob(logits, value)
+        np.testing.assert_allclose(ours, by_softmax(logits), rtol=2e-6, atol=1e-5)
+        slope = jax.grad(lambda logits, value=value: bernoulli_log_prob(logits, value).sum())(logits)
+        np.testing.assert_allclose(slope, jax.grad(lambda x: by_softmax(x).sum())(logits), atol=1e-6)
+    head = Softmax(2, 3)
+    outputs = jnp.asarray(draw.standard_normal((2, 4, 5, 3, 1)), jnp.float32)
+    image = jnp.asarray(draw.integers(0, 2, (2, 4, 5, 3)))
+    each = head.log_prob(outputs, image)
+    np.testing.assert_allclose(head.image_log_prob(outputs, image), each.sum(axis=(1, 2)), rtol=1e-6)
+    log_pmf = head.log_pmf(outputs, image.astype(jnp.float32))
+    want = jnp.take_along_axis(log_pmf, image[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(each, want.sum(axis=-1), rtol=1e-5, atol=1e-6)
