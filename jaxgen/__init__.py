@@ -19,8 +19,8 @@ _HOMES = {
     ),
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
-        *("DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN", "PixelCNNPlusPlus"),
-        *("PixelSNAIL", "RowLSTM", "VAE", "VIB"),
+        *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
+        *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB"),
     ),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),

@@ -1,5 +1,6 @@
 """The models: one system per file, its nets, its losses and its samplers."""
 
+from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
@@ -14,6 +15,7 @@ __all__ = [
     "DCGAN",
     "VAE",
     "VIB",
+    "ConvClassifier",
     "DiagonalBiLSTM",
     "GatedPixelCNN",
     "MultiScale",

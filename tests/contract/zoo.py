@@ -17,6 +17,7 @@ from jaxgen.engine.devices.mesh import make_mesh, replicated
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
+from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
@@ -84,6 +85,7 @@ ROWS: dict[str, Model] = {
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
     "vib": VIB(shape=(5, 4, 1), levels=4, latent=3, hidden=(12,), draws=3),
+    "classifier": ConvClassifier(shape=(5, 4, 3), levels=4, conv=(6,), layers=2, hidden=8),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
