@@ -19,6 +19,7 @@ _HOMES = {
     ),
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
+        *("AutoEncoder",),
         *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
         *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB"),
     ),

@@ -6,7 +6,7 @@ import math
 import operator
 from typing import Any
 
-from jaxgen.core.errors import UsageError
+from jaxgen.core.errors import UsageError, nearest
 
 LEAST_TEMPERATURE = 1e-6
 """By what log-probabilities are divided at least: quotients stay far inside float32, where 1e-40 is zero."""
@@ -22,6 +22,15 @@ def at_least(owner: Any, *, why: str = "", **least: int) -> None:
         if min(value, default=bound) < bound if isinstance(value, tuple) else value < bound:
             because = f": {why}" if why else ""
             raise UsageError(f"{type(owner).__name__}: {name} must be at least {bound}, got {value}{because}.")
+
+
+def one_of(owner: Any, **known: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless each of these settings of the owner is one of the words that it knows."""
+    for name, words in known.items():
+        word = getattr(owner, name)
+        if word not in words:
+            near = nearest(str(word), words)
+            raise UsageError(f"{type(owner).__name__}: {name} must be one of {', '.join(words)}, got {word!r}.{near}")
 
 
 def check_count(num: int) -> None:

@@ -2,6 +2,7 @@
 
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.pixel.ensemble import OrderEnsemble
@@ -12,6 +13,7 @@ from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
 __all__ = [
+    "AutoEncoder",
     "DCGAN",
     "VAE",
     "VIB",

@@ -19,6 +19,7 @@ from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.pixel.ensemble import OrderEnsemble
@@ -81,6 +82,10 @@ ROWS: dict[str, Model] = {
         components=2,
         dropout=0.2,
         condition=Classes(10, dropout=0.2),
+    ),
+    "autoencoder": AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,), noise="masking"),
+    "autoencoder-rgb": AutoEncoder(
+        shape=(5, 4, 3), levels=4, latent=3, net="conv", hidden=(4, 6), reconstruction="bernoulli", noise="gaussian"
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
