@@ -72,6 +72,7 @@ def picture(rows: Sequence[dict[str, float]], title: str) -> Any:
     """Error above, information below, both against β on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     from jaxgen.pictures.curves import COLOURS, MARKS
 
@@ -92,8 +93,13 @@ def picture(rows: Sequence[dict[str, float]], title: str) -> Any:
     axes[0].set_title(title, loc="left", fontsize="medium")
     axes[0].set_ylabel("error, %")
     axes[0].set_yscale("log")
+    axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes[0].yaxis.set_minor_locator(NullLocator())
     axes[1].set_ylabel("bits")
     axes[1].set_yscale("symlog", linthresh=1.0)  # of a code that says nothing the bits are 0
+    axes[1].set_ylim(min(-0.3, *(1.3 * row["bits_zy"] for row in rows)), 1.3 * max(row["bits_zx"] for row in rows))
+    for axis in axes:
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[1].set_xlabel("β")
     axes[1].set_xscale("log")
     return figure
