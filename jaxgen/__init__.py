@@ -20,7 +20,7 @@ _HOMES = {
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
         *("AutoEncoder",),
-        *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
+        *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "IWAE", "MultiScale", "OrderEnsemble", "PixelCNN"),
         *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB"),
     ),
     "jaxgen.data": (

@@ -126,10 +126,17 @@ class Softmax(Head):
         self, outputs: Float[Array, "*s c o"], value: Integer[Array | np.ndarray, "*s c"]
     ) -> Float[Array, "*s"]:
         """Nats of each pixel."""
-        if self.levels == 2:  # log σ(±l), in one pass where a gather among two logits takes three
-            logit = _wide(outputs)[..., 0]
-            return jax.nn.log_sigmoid(jnp.where(jnp.asarray(value) == 1, logit, -logit)).sum(axis=-1)
+        if self.levels == 2:
+            return bernoulli_log_prob(outputs[..., 0], value)
         return categorical_log_prob(self.logits(outputs), value).sum(axis=-1)
+
+    def image_log_prob(
+        self, outputs: Float[Array, "b h w c o"], value: Integer[Array | np.ndarray, "b h w c"]
+    ) -> Float[Array, " b"]:
+        """Nats of each image; of two levels in one sum over its sub-pixels, which saves logarithms."""
+        if self.levels == 2:
+            return bernoulli_log_prob(outputs.reshape(len(outputs), -1), value.reshape(len(outputs), -1))
+        return super().image_log_prob(outputs, jnp.asarray(value))
 
     def log_pmf(self, outputs: Float[Array, "*s c o"], x: Float[Array, "*s c"]) -> Float[Array, "*s c levels"]:
         """Log-softmax; x has no part in it."""
@@ -232,17 +239,17 @@ class LogisticMixture(Head):
         return jax.nn.logsumexp(posterior[..., None, :] + own, axis=-1)
 
     def draw(self, outputs: Float[Array, "*s o"], key: PRNGKey) -> Float[Array, "*s c"]:
-        """A component, of which each channel is a draw of its logistic, rounded and clipped: so bins take their mass."""
+        """A component, and of it a logistic draw for each channel, rounded and clipped: so every bin has its mass."""
         component_key, *keys = jax.random.split(key, 1 + self.channels)
         x = jnp.zeros((*outputs.shape[:-1], self.channels))
-        log_weight, *_ = self._parts(outputs, x)
+        log_weight, _, _ = self._parts(outputs, x)
         component = jax.random.categorical(component_key, log_weight)[..., None]
         for j, channel_key in enumerate(keys):
-            _, means, scales = (a[..., j, :] if i else a for i, a in enumerate(self._parts(outputs, x)))
-            mean, log_scale = (jnp.take_along_axis(a, component, axis=-1)[..., 0] for a in (means, scales))
+            _, means, scales = self._parts(outputs, x)
+            mean, log_scale = (jnp.take_along_axis(a[..., j, :], component, axis=-1)[..., 0] for a in (means, scales))
             y = mean + jnp.exp(log_scale) * jax.random.logistic(channel_key, mean.shape)
             x = x.at[..., j].set(self._rounded((y + 1) / 2 * (self.levels - 1)) / (self.levels - 1))
-        return jnp.round(x * (self.levels - 1))
+        return self._rounded(x * (self.levels - 1))
 
     def mean(self, outputs: Float[Array, "*s o"]) -> Float[Array, "*s c"]:
         """Σ_v P(value ≥ v), summed over components that the channels before have made more or less likely."""

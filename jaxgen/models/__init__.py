@@ -3,6 +3,7 @@
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
+from jaxgen.models.latent.iwae import IWAE
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.pixel.ensemble import OrderEnsemble
@@ -15,6 +16,7 @@ from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 __all__ = [
     "AutoEncoder",
     "DCGAN",
+    "IWAE",
     "VAE",
     "VIB",
     "ConvClassifier",

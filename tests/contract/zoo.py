@@ -20,6 +20,7 @@ from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
+from jaxgen.models.latent.iwae import IWAE
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.pixel.ensemble import OrderEnsemble
@@ -89,6 +90,18 @@ ROWS: dict[str, Model] = {
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
+    "vae-classes": VAE(
+        shape=(5, 4, 3),
+        levels=4,
+        latent=3,
+        net="conv",
+        hidden=(6,),
+        head="logistic",
+        components=2,
+        free_bits=0.01,
+        condition=Classes(10, dropout=0.2),
+    ),
+    "iwae": IWAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12,), k=3),
     "vib": VIB(shape=(5, 4, 1), levels=4, latent=3, hidden=(12,), draws=3),
     "classifier": ConvClassifier(shape=(5, 4, 3), levels=4, conv=(6,), layers=2, hidden=8),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
