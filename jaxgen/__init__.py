@@ -19,13 +19,13 @@ _HOMES = {
     ),
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
-        *("AutoEncoder",),
+        *("AutoEncoder", "FewLabels"),
         *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "IWAE", "MultiScale", "OrderEnsemble", "PixelCNN"),
         *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB"),
     ),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),
-        *("idx", "npz", "requantised", "source", "tfds"),
+        *("idx", "labelled", "npz", "requantised", "source", "tfds"),
     ),
     "jaxgen.core.judges": ("Judge",),
     "jaxgen.engine.contract": ("contract",),

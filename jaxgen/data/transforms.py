@@ -1,4 +1,4 @@
-"""What happens to a batch inside the compiled step, and requantisation, which happens once on loading.
+"""What happens to a batch inside the compiled step, and what happens once on loading: fewer levels, fewer labels.
 
 Each function takes a `Source` and gives a new one; nothing is read until its `load()`. Draws come from the batch's
 key, one number per sub-pixel or image of the global batch, so that a run does not depend on the number of devices.
@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxgen.core import images
+from jaxgen.core.checks import check_seed
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Batch
-from jaxgen.data.dataset import Dataset, Source, Split, Transform
+from jaxgen.data.dataset import Dataset, Source, Split, Transform, permutation, take
 
 
 def dynamic_binarization(source: Source) -> Source:
@@ -97,6 +98,45 @@ def requantised(source: Source, levels: int) -> Source:
         )
 
     return _changed(source, f"{levels} levels", change)
+
+
+def labelled(source: Source, num: int, seed: int = 0) -> Source:
+    """Training images are `num` labelled ones alone, drawn by the seed, as many of each class (the first classes one
+    more where it does not divide); validation and test stay whole. Of the same seed, fewer are among more.
+
+    Raises `UsageError` for data without labels, for fewer images than classes, and for more than there are.
+
+    >>> from jaxgen.data import digits
+    >>> np.bincount(labelled(digits(), 25).load().train.label).tolist()
+    [3, 3, 3, 3, 3, 2, 2, 2, 2, 2]
+    """
+    check_seed(seed)
+
+    def change(data: Dataset) -> Dataset:
+        label = data.train.label
+        if label is None:
+            raise UsageError(f"{data.name}: wanted {num} labelled training images, but these data have no labels.")
+        classes = np.unique(label)
+        if not len(classes) <= num <= len(label):
+            raise UsageError(
+                f"{data.name}: wanted from {len(classes)} labelled images, one of each class, to all {len(label)} "
+                f"training images, got {num}."
+            )
+        index = []
+        for i, value in enumerate(classes):
+            own = np.flatnonzero(label == value)
+            share = num // len(classes) + (i < num % len(classes))
+            if share > len(own):
+                least = np.unique(label, return_counts=True)[1].min()
+                raise UsageError(
+                    f"{data.name}: {num} labelled images are {share} of class {value}, which has {len(own)}: give "
+                    f"{len(classes) * least}, say."
+                )
+            index.append(own[permutation(len(own), seed, i)[:share]])
+        protocol = f"{data.protocol}; {num} labelled training images, as many of each class, draw {seed}"
+        return dataclasses.replace(data, train=take(data.train, np.sort(np.concatenate(index))), protocol=protocol)
+
+    return _changed(source, f"{num} labels, draw {seed}", change)
 
 
 def _changed(source: Source, what: str, change: Callable[[Dataset], Dataset]) -> Source:

@@ -3,6 +3,7 @@
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
+from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
@@ -21,6 +22,7 @@ __all__ = [
     "VIB",
     "ConvClassifier",
     "DiagonalBiLSTM",
+    "FewLabels",
     "GatedPixelCNN",
     "MultiScale",
     "OrderEnsemble",

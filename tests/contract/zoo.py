@@ -20,6 +20,7 @@ from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
+from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
@@ -87,6 +88,18 @@ ROWS: dict[str, Model] = {
     "autoencoder": AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,), noise="masking"),
     "autoencoder-rgb": AutoEncoder(
         shape=(5, 4, 3), levels=4, latent=3, net="conv", hidden=(4, 6), reconstruction="bernoulli", noise="gaussian"
+    ),
+    "few-labels": FewLabels(
+        shape=(5, 4, 1),
+        levels=4,
+        encoder=AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,)),
+    ),
+    "few-labels-frozen": FewLabels(
+        shape=(5, 4, 1),
+        levels=4,
+        encoder=VAE(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,)),
+        hidden=(6,),
+        frozen=True,
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),

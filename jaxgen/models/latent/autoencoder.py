@@ -179,13 +179,14 @@ class AutoEncoder(Scored, Encoder, Reconstructor):
         self.check_condition(condition, len(image))
         return self._code(variables, to_float(image, self.levels))
 
-    def decode(self, variables: Variables, z: Float[Array, "b d"]) -> UInt8[Array, "b h w c"]:
+    def decode(self, variables: Variables, z: Float[Array, "b d"], condition: Any = None) -> UInt8[Array, "b h w c"]:
         """The image of each code, rounded to the nearest level."""
+        self.check_condition(condition, len(z))
         return from_float(self.intensity(variables, z), self.levels)
 
     def reconstruct(self, variables: Variables, image: Images, condition: Any = None) -> UInt8[Array, "b h w c"]:
         """The image of each image's code, seen without noise."""
-        return self.decode(variables, self.encode(variables, image, condition))
+        return self.decode(variables, self.encode(variables, image, condition), condition)
 
     def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
         """Images, of a denoising one what it sees of them, and side by side with that what it gives back."""
