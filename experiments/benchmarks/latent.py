@@ -1,0 +1,186 @@
+"""Train steps and likelihoods of latent models and flows beside their PyTorch peers, in one run: prints a table.
+
+    python experiments/benchmarks/latent.py                     (all cases, some ten minutes on two cores)
+    python experiments/benchmarks/latent.py --only VAE --samples 9
+
+As `train_step.py` does it: ours through the engine as the command line sets it up on this machine, the peers
+(`peers_latent.py`, `peers_flow.py`, which the tests hold against our models) eagerly with Adam, of two memory layouts
+in the quicker; processes of their own, which measure in turn while the others sleep; both sides may use every core. Rows
+give medians over the samples, wall and CPU time. A ratio is PyTorch's time over ours. −L_5000 is a whole call: 5,000
+importance samples for each of 1,000 images, by both sides 50 at a time for 100 images. Only a quiet machine gives
+figures worth keeping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
+from train_step import SETTLE, Engine, Loop, Worker, cores, machine, median, say  # noqa: E402
+
+IMAGES, SAMPLES, AT_ONCE = 1000, 5000, 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row. `what` is "train" or "bound"."""
+
+    name: str
+    model: Callable[[], Any]
+    batch: int
+    asked: float
+    what: str = "train"
+
+
+def _vae() -> Any:
+    from jaxgen.models.latent.vae import VAE
+
+    return VAE(shape=(28, 28, 1), levels=2)
+
+
+CASES = (
+    Case("VAE 784–200–200–50, train, b100", _vae, 100, 1.5),
+    Case(f"−L_{SAMPLES} of {IMAGES:,} images, the same VAE", _vae, AT_ONCE, 2.0, "bound"),
+)
+
+
+def main() -> None:
+    """Start the workers, let them measure in turn, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=5, help="samples of each side, the median counts (default 5)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a sample of train steps (default 1.5)")
+    parser.add_argument("--only", default="", help="cases whose name contains this, in any case")
+    parser.add_argument("--worker", choices=("jaxgen", "torch"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return work(options.worker)
+    cases = [case for case in CASES if options.only.lower() in case.name.lower()]
+    if not cases:
+        parser.error(f"no case contains {options.only!r}: {', '.join(case.name for case in CASES)}")
+    workers = {name: Worker(name, __file__) for name in ("jaxgen", "torch")}
+    say(
+        f"{machine()}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms |\n|---|---|---|---|---|---|"
+    )
+    for case in cases:
+        samples: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
+        steps = {}
+        for name, worker in workers.items():
+            worker.ask(do="prepare", case=case.name)
+            time.sleep(SETTLE)
+            wall = worker.ask(do="measure", steps=1)["wall"]
+            steps[name] = max(1 if case.what == "bound" else 3, round(options.seconds / wall))
+        for _ in range(options.samples):
+            for name, worker in workers.items():
+                time.sleep(SETTLE)
+                sample = worker.ask(do="measure", steps=steps[name])
+                samples[name].append((sample["wall"], sample["cpu"]))
+        for worker in workers.values():
+            worker.ask(do="end")
+        (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
+        say(
+            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} (CPU "
+            f"{1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) |"
+        )
+    for worker in workers.values():
+        worker.close()
+
+
+def work(name: str) -> None:
+    """A worker's life: answer questions until standard input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing else gets between the answers
+    side: Any = None
+    for line in sys.stdin:
+        question, answer = json.loads(line), {}
+        if question["do"] == "prepare":
+            case = next(case for case in CASES if case.name == question["case"])
+            side = torch_side(case) if name == "torch" else jax_side(case)
+        elif question["do"] == "measure":
+            wall, cpu = side.measure(question["steps"])
+            answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
+        else:
+            side.end()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def jax_side(case: Case) -> Any:
+    """Our steps through the engine, or our bound through its evaluation, as the commands set them up."""
+    from jaxgen.engine.devices.cpu import prepare_cpu
+
+    prepare_cpu(case.batch)
+    import jax
+    import optax
+
+    from jaxgen.data.dataset import Dataset, Source, Split
+    from jaxgen.engine.devices.mesh import make_mesh, replicated
+    from jaxgen.engine.evaluate import evaluate
+    from jaxgen.engine.recipe import Recipe
+
+    model = case.model()
+    split = Split({"image": pictures(model)})
+    if case.what == "bound":
+        mesh = make_mesh()
+        init = jax.jit(model.init, out_shardings=replicated(mesh))
+        variables = init(jax.random.key(0), {"image": split.image[: case.batch]})
+        return Loop(
+            lambda: evaluate(model, variables, split, mesh=mesh, batch=case.batch, iw_samples=SAMPLES), warm_up=1
+        )
+    data = Dataset("noise", model.levels, split, Split({"image": split.image[:16]}), None, "noise")
+    recipe = Recipe(
+        data=Source("noise", lambda: data),
+        model=model,
+        optimizer=optax.adam(1e-4),
+        batch=case.batch,
+        steps=sys.maxsize,
+        evaluate_every=sys.maxsize,
+        save_every=sys.maxsize,
+    )
+    return Engine(recipe, data)
+
+
+def torch_side(case: Case) -> Loop:
+    """The peer's loop."""
+    import numpy as np
+    import peers_latent
+    import torch
+
+    torch.set_num_threads(cores())
+    torch.manual_seed(0)
+    model = case.model()
+    net = peers_latent.VAE()
+    images = torch.from_numpy(pictures(model).reshape(IMAGES, -1))
+    if case.what == "bound":
+        return Loop(
+            lambda: torch.cat([net.iwae_bound(x.float(), SAMPLES) for x in images.split(case.batch)]).mean().item(),
+            warm_up=1,
+        )
+    optimizer = torch.optim.Adam(net.parameters(), 1e-4, foreach=True)
+    draw = np.random.default_rng(0)
+
+    def step() -> float:
+        batch = images[torch.from_numpy(draw.integers(0, IMAGES, case.batch))]
+        optimizer.zero_grad(set_to_none=True)
+        loss = net.loss(batch.float() / (model.levels - 1))
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Loop(step)
+
+
+def pictures(model: Any) -> Any:
+    """Random images, uint8[n,h,w,c]."""
+    import numpy as np
+
+    return np.random.default_rng(0).integers(0, model.levels, (IMAGES, *model.shape)).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()
