@@ -119,7 +119,8 @@ class VIB(Classifier, Encoder, Features):
     def posterior(self, variables: Variables, image: Images) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
         """Mean and log-variance of p(z|x)."""
         x = 2.0 * to_float(image, self.levels).reshape(len(image), -1) - 1.0
-        mean, rho = self.encoder.apply({"params": variables["params"]["encoder"]}, x)
+        outputs: Any = self.encoder.apply({"params": variables["params"]["encoder"]}, x)
+        mean, rho = outputs
         return mean, 2.0 * jnp.log(jax.nn.softplus(jnp.maximum(rho - 5.0, LEAST_RHO)))
 
     def class_logits(self, variables: Variables, z: Float[Array, "*b d"]) -> Float[Array, "*b classes"]:
