@@ -21,7 +21,7 @@ _HOMES = {
     "jaxgen.models": (
         *("AutoEncoder", "FewLabels"),
         *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "IWAE", "MultiScale", "OrderEnsemble", "PixelCNN"),
-        *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB"),
+        *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB", "VQPrior", "VQVAE"),
     ),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),

@@ -149,6 +149,12 @@ class Model(abc.ABC):
         `readable` makes lines of. `batch` are some validation examples. Compiled by the engine."""
         return {}
 
+    def derived(self, variables: Variables, batch: Batch) -> Batch:
+        """Further arrays of each example that losses may find in their batch, made by collections that no step changes
+        (`variables` has no "params" here): codes of an encoder that is frozen, say. The engine makes them of all
+        training examples before the first step, where the data have no transform; losses make them where they lack."""
+        return {}
+
     def readable(self, name: str, shown: np.ndarray) -> np.ndarray | list[str]:
         """What `shows` gave by that name as pictures or as lines of text, on the host."""
         return shown

@@ -23,6 +23,7 @@ from jaxgen.core.model import Variables
 from jaxgen.data.dataset import Dataset, example, split_arrays
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.engine.deciding import deciding
+from jaxgen.engine.derived import derived
 from jaxgen.engine.devices.mesh import make_mesh, replicated, whole
 from jaxgen.engine.evaluate import evaluate
 from jaxgen.engine.feed import Resident, Streamed, make_feed
@@ -79,8 +80,9 @@ def fit(
             raise UsageError(
                 "the recipe has grafts, and their parts were not given: read them by `jaxgen.runs.grafts.read`."
             )
+        kept = checkpoints if checkpoints is not None and checkpoints.latest is not None else None
         feed = make_feed(
-            split_arrays(dataset.train),
+            {**split_arrays(dataset.train), **derived(recipe, dataset, mesh, kept, start, grafts)},
             mesh,
             seed=recipe.seed,
             batch=recipe.batch,

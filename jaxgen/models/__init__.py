@@ -7,6 +7,8 @@ from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
+from jaxgen.models.latent.vq_prior import VQPrior
+from jaxgen.models.latent.vqvae import VQVAE
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
@@ -15,11 +17,12 @@ from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
 __all__ = [
-    "AutoEncoder",
     "DCGAN",
     "IWAE",
     "VAE",
     "VIB",
+    "VQVAE",
+    "AutoEncoder",
     "ConvClassifier",
     "DiagonalBiLSTM",
     "FewLabels",
@@ -30,4 +33,5 @@ __all__ = [
     "PixelCNNPlusPlus",
     "PixelSNAIL",
     "RowLSTM",
+    "VQPrior",
 ]

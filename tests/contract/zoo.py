@@ -24,6 +24,8 @@ from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
+from jaxgen.models.latent.vq_prior import VQPrior
+from jaxgen.models.latent.vqvae import VQVAE
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
@@ -117,6 +119,14 @@ ROWS: dict[str, Model] = {
     "iwae": IWAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12,), k=3),
     "vib": VIB(shape=(5, 4, 1), levels=4, latent=3, hidden=(12,), draws=3),
     "classifier": ConvClassifier(shape=(5, 4, 3), levels=4, conv=(6,), layers=2, hidden=8),
+    "vqvae": VQVAE(shape=(5, 4, 1), levels=2, entries=8, latent=3, features=(4,), blocks=1),
+    "vq-prior": VQPrior(
+        shape=(6, 6, 1),
+        levels=2,
+        vqvae=VQVAE(shape=(6, 6, 1), levels=2, entries=4, latent=2, features=(4,), blocks=0),
+        prior=PixelCNN(shape=(3, 3, 2), levels=2, layers=1, features=6, head=6),
+        digits=2,
+    ),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
