@@ -1,0 +1,1 @@
+"""Invertible maps with the log-determinants of their Jacobians, which flows are composed of."""
