@@ -28,6 +28,9 @@ class Judge(abc.ABC):
     def figures(self) -> Mapping[str, Literal["lower", "higher"]]:
         """The figures that it gives, by name, and which way each is better."""
 
+    def check(self, shape: tuple[int, ...], levels: int) -> None:  # noqa: B027
+        """Raises `UsageError`, before a run begins, where it cannot judge images of this shape and these levels."""
+
     @abc.abstractmethod
     def judge(
         self, image: UInt8[np.ndarray, "num h w c"], real: UInt8[np.ndarray, "n h w c"], levels: int, condition: Any

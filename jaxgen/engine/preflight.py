@@ -75,6 +75,7 @@ def check(
         raise UsageError(f"better must be 'lower' or 'higher', got {recipe.better!r}.")
     for judge in recipe.judges:
         require(model, Sampler, f"be judged by {type(judge).__name__}")
+        judge.check(model.shape, model.levels)  # type: ignore[attr-defined]
     for objective in model.objectives():
         if objective.every < 1 or objective.begin < 0 or (objective.end or objective.begin + 1) <= objective.begin:
             raise UsageError(

@@ -95,6 +95,11 @@ def encoding(model: Any) -> Program:
     return lambda variables, key, rows: model.encode(variables, rows["image"], rows["condition"])
 
 
+def describing(model: Any) -> Program:
+    """The program of the features of images."""
+    return lambda variables, key, rows: model.features(variables, rows["image"])
+
+
 def reconstruction(model: Any) -> Program:
     """The program that passes images through their representation and back."""
     return lambda variables, key, rows: model.reconstruct(variables, rows["image"], rows["condition"])

@@ -20,6 +20,7 @@ from jaxgen.core.capabilities import (
     Completer,
     Density,
     Encoder,
+    Features,
     Latent,
     Reconstructor,
     Sampler,
@@ -33,6 +34,7 @@ from jaxgen.explore.chunks import (
     Program,
     completion,
     decoding,
+    describing,
     drawing_codes,
     encoding,
     in_chunks,
@@ -139,6 +141,11 @@ class Trained:
         """The representation of each image."""
         require(self.model, Encoder, "encode images")
         return self._run((encoding,), *self._rows(image, condition), progress=progress)
+
+    def features(self, image: Images, progress: Callable[[int], None] | None = None) -> Float[np.ndarray, "b d"]:
+        """The features of each image, in which sets of images are compared: `explore.quality`."""
+        require(self.model, Features, "give features of images")
+        return self._run((describing,), *self._rows(image), progress=progress)
 
     def reconstruct(
         self, image: Images, condition: Any = None, progress: Callable[[int], None] | None = None

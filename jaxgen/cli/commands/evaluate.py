@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -17,7 +18,8 @@ from jaxgen.core.errors import UsageError
 @dataclasses.dataclass(kw_only=True)
 class Evaluate:
     """Score a whole split by the model's own figures, such as nats per image and bits per dimension, with the standard
-    errors of these means. Of several densities, each and the mixture of all."""
+    errors of these means. Of several densities, each and the mixture of all. With --metrics, judge one run's samples
+    beside the images of the split instead, or what a linear map reads off its codes."""
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")] = ()
     """Folders of the runs; they share the first one's data."""
@@ -32,11 +34,22 @@ class Evaluate:
     draws: int = 1
     """Of a bound that draws: how many draws are averaged."""
     seed: int = 0
-    """Seed of those draws."""
+    """Seed of those draws, or of samples."""
     iw_samples: Annotated[int | None, tyro.conf.arg(metavar="K", help_behavior_hint="(default: the model's own)")] = (
         None
     )
     """Give the bound L_K by so many importance samples, for a model that has it; it rises with K to log p."""
+    metrics: flags.text("NAMES", "none") = ""  # type: ignore[valid-type]
+    """fd, kid and prdc, with commas between: the Fréchet and the kernel distance, precision, recall, density and
+    coverage, of samples; probe: the accuracy of logistic regression on codes."""
+    features: flags.text("RUN", "none") = ""  # type: ignore[valid-type]
+    """For metrics of samples: the run of a classifier of the same images, by whose features they are compared."""
+    num: Annotated[
+        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are, at most 10,000)")
+    ] = None
+    """For metrics: how many samples, and images beside them; for probe, training images."""
+    least_accuracy: float = 80.0
+    """For metrics of samples: percent of test images that the classifier must tell; 0 takes it as it is."""
     json: flags.Json = False
 
 
@@ -47,6 +60,11 @@ def run(args: Sequence[str]) -> int:
     at_least_one(iw_samples=1 if options.iw_samples is None else options.iw_samples)
     if not options.runs:
         raise UsageError("`jaxgen evaluate` wants RUN; `jaxgen evaluate --help` shows its flags.")
+    if options.metrics:
+        return _judged(options)
+    for name in ("features", "num"):
+        if getattr(options, name) not in ("", None):
+            raise UsageError(f"--{name} is about metrics of samples: name some with --metrics, as in --metrics fd,kid.")
     runs = open_runs(options.runs, options.step, options.batch)
     from jaxgen.core.capabilities import Density, require
     from jaxgen.engine.evaluate import mixture, summary
@@ -78,6 +96,91 @@ def run(args: Sequence[str]) -> int:
     lines.append(f"{'mixture':<{width}}  {said(mixed, any(bounds))}: {images}")
     say(options.json, {**mixed, **about}, "\n".join(lines))
     return 0
+
+
+def _judged(options: Evaluate) -> int:
+    """What --metrics asks for."""
+    from jaxgen.metrics.sets import METRICS, check_metrics
+
+    names = [name.strip() for name in options.metrics.split(",")]
+    of_samples = [name for name in names if name != "probe"]
+    at_least_one(num=1 if options.num is None else options.num)
+    check_metrics(names, sys.maxsize if options.num is None else options.num, (*METRICS, "probe"))
+    if len(options.runs) > 1:
+        raise UsageError(f"--metrics judges one run at a time, got {len(options.runs)}: name one.")
+    if options.iw_samples is not None or options.draws != 1:
+        raise UsageError("--iw-samples and --draws are about likelihoods: leave them out with --metrics.")
+    if of_samples and not options.features:
+        raise UsageError(
+            f"--metrics {','.join(of_samples)} compares images by the features of a classifier: name its run with "
+            "--features; `jaxgen train classifier_mnist` trains one."
+        )
+    (run,) = open_runs(options.runs, options.step, options.batch)
+    figures: dict[str, Any] = {"split": options.split, "step": run.step, "seed": options.seed}
+    dataset = run.other_data(options.data) if options.data else run.dataset
+    figures["data"], lines = dataset.name, []
+    if of_samples:
+        lines += _samples_judged(run, dataset, of_samples, options, figures)
+    if "probe" in names:
+        lines.append(_codes_probed(run, dataset, options, figures))
+    say(options.json, figures, "\n".join(lines))
+    return 0
+
+
+def _samples_judged(run: Any, dataset: Any, metrics: Sequence[str], options: Evaluate, figures: Any) -> list[str]:
+    """What is said of samples beside images of the split; adds to the figures."""
+    from jaxgen.cli import progress
+    from jaxgen.core.capabilities import Sampler, require
+    from jaxgen.explore.quality import most, other_split, quality
+    from jaxgen.runs.feature_judge import features_run
+
+    require(run.model, Sampler, "be judged by its samples")
+    net = features_run(options.features, options.least_accuracy)
+    num = options.num or most(dataset, (options.split, other_split(dataset, options.split)))
+    with progress.counted(4 * num, "images drawn and described") as told:
+        judged = quality(run, net, dataset, metrics, num, options.split, options.seed, options.batch, told)
+    notes = []
+    if run.model.levels != net.model.levels:
+        notes.append(f"images of {run.model.levels} levels were spread over the {net.model.levels} of the classifier")
+    if "fd" in metrics and num <= judged.dims:
+        notes.append(
+            f"{num:,} images have no covariance of full rank in {judged.dims} features: FD is far above what it is of "
+            "many images; give more, or take kid, which is unbiased"
+        )
+    name = net.record.file.name
+    figures |= {**judged.figures, "floor": judged.floor, "floor_of": judged.floor_of, "num": num, "dims": judged.dims}
+    figures |= {"features": name, "features_run": options.features, "features_step": net.step, "notes": notes}
+    shown = [figure for figure in judged.figures if not figure.endswith("_stderr")]
+    labels = [f"{figure.upper() if figure in ('fd', 'kid') else figure}[{name}]" for figure in shown]
+    width = max(map(len, labels))
+    lines = [
+        f"{label:<{width}}  {_with_error(judged.figures, figure)}, floor {_with_error(judged.floor, figure)}"
+        for figure, label in zip(shown, labels)
+    ]
+    lines.append(
+        f"{num:,} samples of step {run.step:,} beside {num:,} {options.split} images of {dataset.name}; floor: as many "
+        f"{judged.floor_of} images in their place"
+    )
+    return lines + notes
+
+
+def _codes_probed(run: Any, dataset: Any, options: Evaluate, figures: Any) -> str:
+    """What is said of a linear probe; adds to the figures."""
+    from jaxgen.explore.quality import most, probe
+
+    num = options.num or most(dataset, ("train",))
+    percent, stderr = probe(run, dataset, num, options.split)
+    figures |= {"probe": percent, "probe_stderr": stderr, "probe_num": num}
+    return (
+        f"probe  {percent:.4g} ± {stderr:.2g} % of {options.split} images of {dataset.name} told right by logistic "
+        f"regression on codes of {num:,} train images, step {run.step:,}"
+    )
+
+
+def _with_error(figures: Mapping[str, float], name: str) -> str:
+    """A figure, and its standard error where it is known."""
+    error = f" ± {figures[f'{name}_stderr']:.2g}" if f"{name}_stderr" in figures else ""
+    return f"{figures[name]:.4g}{error}"
 
 
 def _check_alike(first: Any, other: Any) -> None:

@@ -1,0 +1,117 @@
+"""A classifier's run as features to compare sets of images by: opened where its accuracy is good enough, and a judge of
+samples by them for a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jaxgen.core.capabilities import Classifier, Features, require
+from jaxgen.core.errors import UsageError
+from jaxgen.core.judges import Judge
+from jaxgen.explore.quality import check_net, features_of
+from jaxgen.metrics.sets import METRICS, check_metrics, compared
+from jaxgen.runs.folder import read_object, read_run
+from jaxgen.runs.load import Run, opened
+
+LEAST_ACCURACY = 80.0
+"""Percent of test images that a classifier tells right at least, before its features are trusted to tell images apart:
+any decent net reaches it on the data sets here, none that was stopped early."""
+
+
+def features_run(folder: str | Path, least_accuracy: float = LEAST_ACCURACY) -> Run:
+    """The run of a model that gives features, at its best checkpoint.
+
+    Raises `UsageError` for a run of another model, and for a classifier whose result is not there or tells of a test
+    accuracy, in percent, below `least_accuracy`; 0 takes it as it is.
+    """
+    record = read_run(folder)
+    run = opened(record)
+    require(run.model, Features, "give features of images")
+    if isinstance(run.model, Classifier) and least_accuracy > 0:
+        accuracy = _accuracy(record.folder)
+        if accuracy is None or accuracy < least_accuracy:
+            told = (
+                f"tells {accuracy:.4g} % of test images" if accuracy is not None else "has no result with a test error"
+            )
+            raise UsageError(
+                f"the classifier of {folder} {told}, and features are wanted of one that tells {least_accuracy:g} % or "
+                "more: train it to its end, or better, or give a least accuracy of 0 to take it as it is."
+            )
+    return run
+
+
+def _accuracy(folder: Path) -> float | None:
+    """Percent of test images that a finished classifier tells right."""
+    if not (folder / "result.json").is_file():
+        return None
+    error = read_object(folder, "result.json").get("metrics", {}).get("test/error")
+    return None if error is None else 100.0 - error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureJudge(Judge):
+    """Compares samples with validation images by the features of a classifier's run, whose folder is `features`.
+
+    `Recipe(judges=(FeatureJudge(features="runs/classifier_mnist", metrics=("fd",), num=5000),))` tells
+    "fd[classifier_mnist]" at each evaluation, by the folder's name, which can decide the best checkpoint. The metrics
+    are those of `metrics.sets`, `least_accuracy` is that of `features_run`.
+    """
+
+    features: str
+    metrics: tuple[str, ...] = ("fd",)
+    least_accuracy: float = LEAST_ACCURACY
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_metrics(self.metrics, self.num)
+
+    @property
+    def figures(self) -> Mapping[str, Literal["lower", "higher"]]:
+        ways = {figure: way for metric in self.metrics for figure, way in METRICS[metric].figures.items()}
+        return {self._named(figure): way for figure, way in ways.items()}
+
+    def _named(self, figure: str) -> str:
+        return f"{figure}[{Path(self.features).name}]"
+
+    def check(self, shape: tuple[int, ...], levels: int) -> None:
+        """Raises `UsageError` where the run gives no features of such images."""
+        check_net(_net(self.features, self.least_accuracy), shape, levels)
+
+    def judge(
+        self, image: UInt8[np.ndarray, "num h w c"], real: UInt8[np.ndarray, "n h w c"], levels: int, condition: Any
+    ) -> Mapping[str, float]:
+        samples = features_of(_net(self.features, self.least_accuracy), image, levels)
+        of_real = _features_of_real(self.features, self.least_accuracy, _Images(real), levels)
+        figures = compared(samples, of_real, self.metrics)
+        return {name: figures[figure] for figure in figures if (name := self._named(figure)) in self.figures}
+
+
+class _Images:
+    """Images that are equal where their checksums are: the same real ones come at each evaluation."""
+
+    def __init__(self, array: np.ndarray):
+        self.array, self.checksum = array, zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+    def __hash__(self) -> int:
+        return self.checksum
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Images) and self.checksum == other.checksum
+
+
+@functools.lru_cache(maxsize=1)
+def _net(folder: str, least_accuracy: float) -> Run:
+    return features_run(folder, least_accuracy)
+
+
+@functools.lru_cache(maxsize=1)
+def _features_of_real(folder: str, least_accuracy: float, real: _Images, levels: int) -> Float[np.ndarray, "n d"]:
+    return features_of(_net(folder, least_accuracy), real.array, levels)

@@ -1,0 +1,134 @@
+"""`jaxgen evaluate --metrics`: figures of samples and codes against the functions that they stand on; bad input."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from helpers import recipes as face_recipes
+from helpers.cli import answered, refused, said
+from helpers.runs import ONE
+
+import jaxgen
+from jaxgen.core.errors import UsageError
+from jaxgen.engine import preflight
+from jaxgen.engine.deciding import Deciding, deciding
+from jaxgen.explore.quality import features_of, probe, quality
+from jaxgen.metrics.frechet import frechet_distance
+from jaxgen.runs import feature_judge
+from jaxgen.runs.feature_judge import FeatureJudge, features_run
+
+MADE = {
+    "vae": ("VAE", "VAE(shape=(size, size, 1), levels=levels, latent=3, hidden=(8,))"),
+    "digits_cnn": ("ConvClassifier", "ConvClassifier(shape=(size, size, 1), levels=levels, conv=(4,), hidden=6)"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs of a VAE and of a classifier with random weights, the latter with a result of 90 % made up."""
+    home = tmp_path_factory.mktemp("metrics")
+    face_recipes.write(home)
+    for name, (model, made) in MADE.items():
+        text = face_recipes.HEAD.format(title=name, model=model, made=made)
+        (home / "experiments" / f"{name}.py").write_text(text)
+    face_recipes.untrained(home, "vae", "digits_cnn")
+    (home / "digits_cnn" / "result.json").write_text(json.dumps({"metrics": {"test/error": 10.0}}))
+    return home
+
+
+def test_samples_are_judged_beside_their_floor(runs, capsys):
+    do = ("evaluate", runs / "vae", "--metrics", "fd,kid,prdc", "--features", runs / "digits_cnn", "--num", 40)
+    found = answered(capsys, *do, "--seed", 2)
+    vae, net = jaxgen.load(runs / "vae"), features_run(runs / "digits_cnn")
+    expected = quality(vae, net, vae.dataset, num=40, seed=2)
+    assert {name: found[name] for name in expected.figures} == pytest.approx(expected.figures, rel=1e-5)
+    assert found["floor"] == pytest.approx(expected.floor, rel=1e-5)
+    real, train = (
+        split.image[np.linspace(0, len(split) - 1, 40).astype(int)] for split in (vae.dataset.test, vae.dataset.train)
+    )
+    features = [features_of(net, image, 17) for image in (vae.sample(40, 2), train, real)]
+    assert found["fd"] == pytest.approx(frechet_distance(features[0], features[2]), rel=1e-5)
+    assert found["floor"]["fd"] == pytest.approx(frechet_distance(features[1], features[2]), rel=1e-5)
+    assert (found["features"], found["num"], found["floor_of"], found["notes"]) == ("digits_cnn", 40, "train", [])
+
+
+def test_figures_are_said_by_their_classifier_and_few_images_to_be_few(runs, capsys):
+    do = ("evaluate", runs / "vae", "--metrics", "fd,probe", "--features", runs / "digits_cnn", "--num", 6)
+    lines = said(capsys, *do)[1].splitlines()
+    vae, net = jaxgen.load(runs / "vae"), features_run(runs / "digits_cnn")
+    found = quality(vae, net, vae.dataset, ("fd",), 6)
+    percent, stderr = probe(vae, vae.dataset, 6)
+    assert lines == [
+        f"FD[digits_cnn]  {found.figures['fd']:.4g}, floor {found.floor['fd']:.4g}",
+        "6 samples of step 1 beside 6 test images of digits; floor: as many train images in their place",
+        "6 images have no covariance of full rank in 6 features: FD is far above what it is of many images; give more, "
+        "or take kid, which is unbiased",
+        f"probe  {percent:.4g} ± {stderr:.2g} % of test images of digits told right by logistic regression on codes of "
+        "6 train images, step 1",
+    ]
+
+
+def test_a_judge_tells_the_distance_and_decides(runs):
+    net, where = features_run(runs / "digits_cnn"), str(runs / "digits_cnn")
+    judge = FeatureJudge(features=where, metrics=("fd", "kid"), num=20)
+    rng = np.random.default_rng(0)
+    image, real = (rng.integers(0, 17, (n, 8, 8, 1)).astype(np.uint8) for n in (20, 30))
+    expected = frechet_distance(features_of(net, image, 17), features_of(net, real, 17))
+    told = judge.judge(image, real, 17, None)
+    assert told["fd[digits_cnn]"] == pytest.approx(expected)
+    assert {*told} == {*judge.figures} == {"fd[digits_cnn]", "kid[digits_cnn]"}
+    assert hash(judge) == hash(FeatureJudge(features=where, metrics=("fd", "kid"), num=20))
+    before = feature_judge._features_of_real.cache_info().misses
+    judge.judge(image[::-1], real.copy(), 17, None)
+    assert feature_judge._features_of_real.cache_info().misses == before, "real images are described once"
+    with pytest.raises(UsageError, match="but these are 9×8×1"):
+        judge.check((9, 8, 1), 17)
+    recipe = jaxgen.load(runs / "vae").recipe
+    best = dataclasses.replace(recipe, judges=(judge,), best="kid[digits_cnn]")
+    assert deciding(best) == Deciding("kid[digits_cnn]", False, "samples")
+    missing = dataclasses.replace(recipe, judges=(FeatureJudge(features="nowhere"),))
+    with pytest.raises(UsageError, match="there is no run nowhere"):
+        preflight.check(missing, recipe.data.load(), ONE)
+
+
+def test_a_classifier_that_is_not_good_enough_is_refused(runs):
+    with pytest.raises(UsageError, match=r"tells 90 % of test images.*wanted of one that tells 95 %"):
+        features_run(runs / "digits_cnn", 95.0)
+    result = runs / "digits_cnn" / "result.json"
+    kept = result.read_text()
+    result.unlink()
+    try:
+        with pytest.raises(UsageError, match="has no result with a test error"):
+            features_run(runs / "digits_cnn")
+        assert features_run(runs / "digits_cnn", 0.0).step == 1
+    finally:
+        result.write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["--metrics", "fid"], ["no metric 'fid'", "Did you mean 'fd'", "fd, kid, prdc, probe"]),
+        (["--metrics", "fd"], ["--metrics fd compares images by the features of a classifier", "--features"]),
+        (["--metrics", "fd", "--num", "1"], ["fd wants at least 2 images", "got 1"]),
+        (["--metrics", "fd", "--num", "0"], ["--num must be at least 1"]),
+        (["--metrics", "kid", "--features", "{runs}/digits_cnn", "--num", "361"], ["test of digits has 360 images"]),
+        (["--metrics", "kid", "--features", "{runs}/vae"], ["VAE cannot give features of images", "ConvClassifier"]),
+        (["--metrics", "fd", "--features", "{runs}/digits_cnn", "--least-accuracy", "95"], ["tells 90 %"]),
+        (["--metrics", "fd", "--features", "nowhere"], ["there is no run nowhere"]),
+        (["--num", "5"], ["--num is about metrics of samples", "--metrics"]),
+        (["--metrics", "probe", "--iw-samples", "5"], ["--iw-samples and --draws are about likelihoods"]),
+        (["{runs}/vae", "--metrics", "probe"], ["judges one run at a time, got 2"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("-") else "",
+)
+def test_bad_input_gets_one_sentence(args, parts, runs, capsys):
+    message = refused(capsys, "evaluate", runs / "vae", *(arg.format(runs=runs) for arg in args))
+    for part in parts:
+        assert part in message
