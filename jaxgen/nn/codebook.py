@@ -24,13 +24,16 @@ from jaxgen.core.model import PRNGKey
 EPSILON = 1e-5
 """What Laplace's smoothing adds to a share."""
 
+FRESH = 1e-2
+"""The share of an entry that was never used."""
+
 Codebook = Mapping[str, Any]
 """`share`, float32[k], and `sum`, float32[k,d]."""
 
 
 def fresh_codebook(key: PRNGKey, count: int, width: int) -> dict[str, Array]:
-    """A codebook of `count` entries from N(0, I), as if each were used alike."""
-    return {"share": jnp.ones(count), "sum": jax.random.normal(key, (count, width))}
+    """A codebook of `count` entries from N(0, I), which hardly count: `restarted` begins it with the first batch."""
+    return {"share": jnp.full(count, FRESH), "sum": FRESH * jax.random.normal(key, (count, width))}
 
 
 def vectors_of(codebook: Codebook) -> Float[Array, "k d"]:
