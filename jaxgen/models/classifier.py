@@ -2,8 +2,8 @@
 images are compared (`explore.quality`).
 
 No paper's net: blocks of 3×3 convolutions with ReLU (LeCun et al. 1998, §II, in the form of 1409.1556) and 2×2 pooling
-by the maximum, a dense hidden layer with ReLU, a dense map to the classes; dropout (1207.0580) behind the blocks and
-behind the hidden layer. He's initial weights (1502.01852), zero biases. It draws nothing outside of training.
+by the maximum, a dense hidden layer with ReLU, a dense map to the classes; dropout (1207.0580) in front of both dense
+layers. He's initial weights (1502.01852), zero biases. It draws nothing outside of training.
 
     loss = −log p(y|x),  p(y|x) = softmax(W h + b),  features = h ≥ 0
 """
@@ -48,8 +48,7 @@ class ConvClassifierNet(nn.Module):
                 x = nn.Conv(n, (3, 3), dtype=self.dtype, kernel_init=he, name=f"conv_{i}_{j}")(x)
                 # A maximum commutes with the ReLU, which then has a quarter of the values to go over.
                 x = nn.relu(_pooled(x) if j == self.layers - 1 else x)
-            x = drop()(x)
-        x = x.reshape(len(x), -1)
+        x = drop()(x.reshape(len(x), -1))
         x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, kernel_init=he, name="hidden")(x)).astype(jnp.float32)
         return x, nn.Dense(self.classes, name="logits")(drop()(x))
 
