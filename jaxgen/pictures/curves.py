@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxgen.core.files import whole
 
@@ -69,6 +69,37 @@ def figure(panels: Mapping[str, Sequence[Curve]], labels: Sequence[str], by: str
         keys.append(Line2D([], [], color="#888888", linewidth=0.8, label="thin: training"))
     for entry in made.legend(handles=keys, loc="outside lower left", frameon=False, fontsize="small").get_texts():
         entry.set_parse_math(False)
+    return made
+
+
+def intervals(series: Mapping[str, Sequence[tuple[float, float, float]]], x: str, y: str, title: str = "") -> Figure:
+    """Means with error bars over a number that grows: for each label its (number, mean, half the bar's length), the
+    first two above 0. Both axes are logarithmic; lines stand a little beside each other, for bars to be seen apart."""
+    made = Figure(figsize=(8.0, 5.4), layout="constrained", dpi=150)
+    FigureCanvasAgg(made)
+    axis = made.add_subplot()
+    for number, (label, points) in enumerate(series.items()):
+        at, mean, half = np.array(points).T
+        beside = 1.015 ** (number - (len(series) - 1) / 2)
+        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+        lower = np.minimum(half, 0.99 * mean)  # a bar that reached 0 would have no end on a logarithmic axis
+        axis.errorbar(at * beside, mean, (lower, half), color=colour, marker=mark, markersize=5, capsize=3, label=label)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    numbers = sorted({point[0] for points in series.values() for point in points})
+    axis.set_xticks(numbers, [f"{number:,g}" for number in numbers])
+    axis.set_xticks([], minor=True)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_xlabel(x, parse_math=False)
+    axis.set_ylabel(y, parse_math=False)
+    axis.set_title(title, loc="left", fontsize="medium", parse_math=False)
+    axis.grid(color="#dddddd", linewidth=0.6)
+    axis.set_axisbelow(True)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    made.legend(loc="outside right upper", frameon=False, fontsize="small")
     return made
 
 

@@ -130,5 +130,5 @@ class FewLabels(Classifier):
 
     def class_log_probs(self, variables: Variables, image: Images, key: PRNGKey) -> Float[Array, "b classes"]:
         """log p(y|x) of each class. Draws nothing."""
-        (logits,) = self.head.apply({"params": variables["params"]["head"]}, self.codes(variables, image))
-        return jax.nn.log_softmax(logits)
+        outputs: Any = self.head.apply({"params": variables["params"]["head"]}, self.codes(variables, image))
+        return jax.nn.log_softmax(outputs[0])

@@ -1,8 +1,13 @@
 """A head on codes: what an encoder's encoding reads, where a graft puts it, and what is trained."""
 
+import importlib.util
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from jaxgen.core.errors import UsageError
 from jaxgen.data.arrays import digits
@@ -139,3 +144,48 @@ def of_labels(label):
 def test_labels_that_are_not_there_are_refused(label, num, message):
     with pytest.raises(UsageError, match=message):
         labelled(Source("made", lambda: of_labels(label)), num).load()
+
+
+ENCODER = '''"""AutoEncoder on digits. Unpublished. Ours: none."""
+import optax
+from jaxgen import AutoEncoder, Recipe, digits
+
+
+def recipe(steps: int = 4) -> Recipe:
+    model = AutoEncoder(shape=(8, 8, 1), levels=17, latent=3, hidden=(6,))
+    return Recipe(data=digits(), model=model, optimizer=optax.adam(1e-2), batch=8, steps=steps)
+'''
+
+
+@pytest.mark.soak
+def test_the_study_tells_the_means_of_its_cells_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    from jaxgen.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("coder.py").write_text(ENCODER)
+    assert main(["train", "coder.py", "--run", "coder"]) == 0
+    path = ROOT / "experiments/studies/few_labels.py"
+    spec = importlib.util.spec_from_file_location("few_labels_study", path)
+    study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(study)
+    arguments = ["--run", "coder", "--data", "digits", "--labels", "10", "40", "--steps", "3", "--out", "out"]
+    assert study.main([*arguments, "--draws", "2"]) == 0
+    capsys.readouterr()
+    cells = {path.name: path.stat().st_mtime_ns for path in Path("out/cells").iterdir()}
+    assert len(cells) == 7 * 2 * 2
+    Path("out/cells/frozen-40-1.json").unlink()
+    assert study.main([*arguments, "--draws", "2"]) == 0
+    told = capsys.readouterr()
+    assert told.err.count("labels, draw") == 1
+    again = {path.name: path.stat().st_mtime_ns for path in Path("out/cells").iterdir()}
+    assert {name for name in cells if cells[name] != again[name]} == {"frozen-40-1.json"}
+    rows = json.loads(Path("out/few_labels.json").read_text())["rows"]
+    for row in rows:
+        stem = f"{row['method'].replace(' ', '-').lower()}-{row['labels']}"
+        errors = [json.loads(Path(f"out/cells/{stem}-{draw}.json").read_text())["error"] for draw in range(2)]
+        assert row["error"] == pytest.approx(sum(errors) / 2)
+        assert row["stderr"] == pytest.approx(abs(errors[0] - errors[1]) / 2)
+        assert f"{row['error']:.2f} ± {row['stderr']:.2f}" in told.out
+    with pytest.raises(SystemExit):
+        study.main([*arguments[:-4], "--steps", "4", "--out", "out"])
+    assert "whose steps is 3, not 4" in capsys.readouterr().err
