@@ -14,14 +14,14 @@ _HOMES = {
     "jaxgen.core.errors": ("UsageError",),
     "jaxgen.core.model": ("Aux", "Batch", "ImageModel", "Model", "Objective", "Variables"),
     "jaxgen.core.capabilities": (
-        *("Autoregressive", "Completer", "Density", "Encoder", "ImportanceWeighted", "Incremental", "Latent"),
-        *("Reconstructor", "Sampler", "Scored"),
+        *("Autoregressive", "Completer", "Decoder", "Density", "Encoder", "ImportanceWeighted"),
+        *("Incremental", "Latent", "Reconstructor", "Sampler", "Scored"),
     ),
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
         *("AutoEncoder", "FewLabels"),
-        *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "IWAE", "MultiScale", "OrderEnsemble", "PixelCNN"),
-        *("PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB", "VQPrior", "VQVAE"),
+        *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
+        *("IWAE", "PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB", "VQPrior", "VQVAE"),
     ),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),

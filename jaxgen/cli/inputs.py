@@ -27,6 +27,12 @@ IMAGES = (
     "pictures, or a data set as `jaxgen data list` names them; with :N behind it, the one image of that number, from 0."
 )
 Images = Annotated[str, tyro.conf.arg(help=IMAGES)]
+OfPrior = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="IMAGES", help=IMAGES, help_behavior_hint="(default: draws of the prior)"),
+]
+"""Images whose codes a command takes, or draws of the prior."""
 
 
 def slug(name: str) -> str:
@@ -46,6 +52,13 @@ class Found:
     names: list[str]
     condition: np.ndarray | None
     label: np.ndarray | None = None
+
+    def repeated(self, num: int) -> Found:
+        """A single image so many times, others as they are."""
+        if len(self.image) > 1:
+            return self
+        condition, label = (None if x is None else x.repeat(num, 0) for x in (self.condition, self.label))
+        return Found(self.image.repeat(num, 0), self.names * num, condition, label)
 
 
 def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:

@@ -22,6 +22,7 @@ from jaxgen.core import conditions
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim
 from jaxgen.core.model import Batch, ImageModel, Images, Mask, Model, PRNGKey, Variables, rows
+from jaxgen.core.ways import WAYS
 
 
 class Scored(Model):
@@ -137,33 +138,27 @@ class Sampler(ImageModel):
         """`num` independent images; the same key gives the same images."""
 
 
-class Latent(Sampler):
-    """Draws images from a latent code of which the prior is known."""
+class Decoder(ImageModel):
+    """Makes images of codes: those that it encodes images as, or draws from a prior (`Latent`)."""
 
     spherical: ClassVar[bool] = False
     """Whether codes are best joined along a sphere, as draws of a Gaussian in many dimensions are, or straight."""
-
-    @abc.abstractmethod
-    def prior(self, key: PRNGKey, num: int) -> Float[Array, "num ..."]:
-        """Codes of `num` images."""
 
     @abc.abstractmethod
     def decode(self, variables: Variables, z: Float[Array, "b ..."], condition: Any = None) -> UInt8[Array, "b h w c"]:
         """The image of each code, without draws."""
 
     def between(self, a: Array, b: Array, t: Any) -> Array:
-        """The code at t, 0 to 1, on the way from a to b: straight, or along a great circle (1609.04468) where
-        `spherical`, the lengths changing evenly."""
-        if not self.spherical:
-            return a + t * (b - a)
-        long_a, long_b = jnp.linalg.norm(a), jnp.linalg.norm(b)
-        unit_a, unit_b = (x / jnp.maximum(long, 1e-12) for x, long in ((a, long_a), (b, long_b)))
-        angle = jnp.arccos(jnp.clip((unit_a * unit_b).sum(), -1.0, 1.0))
-        near = jnp.sin(angle) < 1e-3  # of one direction up to rounding, or of two opposite ones, which no circle joins
-        over = jnp.where(near, 1.0, jnp.sin(angle))
-        first = jnp.where(near, 1.0 - t, jnp.sin((1.0 - t) * angle) / over)
-        second = jnp.where(near, t, jnp.sin(t * angle) / over)
-        return (first * unit_a + second * unit_b) * (long_a + t * (long_b - long_a))
+        """The code at t, 0 to 1, on the way from a to b: straight, or along a great circle where `spherical`."""
+        return WAYS["spherical" if self.spherical else "straight"](a, b, t)
+
+
+class Latent(Decoder, Sampler):
+    """Draws images from a latent code of which the prior is known."""
+
+    @abc.abstractmethod
+    def prior(self, key: PRNGKey, num: int) -> Float[Array, "num ..."]:
+        """Codes of `num` images."""
 
     def sample(self, variables: Variables, key: PRNGKey, num: int, condition: Any = None) -> UInt8[Array, "num h w c"]:
         """The images of `num` codes of the prior; conditions in turn by default."""
@@ -282,6 +277,7 @@ def models_with(capability: type[Model]) -> tuple[str, ...]:
 REASONS = {
     "Scored": "it has no figure of held-out data: what it draws is judged as a set",
     "Latent": "it draws from no latent code of which the prior is known",
+    "Decoder": "it makes no images of codes",
 }
 """Why a model lacks a capability, unless it has a reason of its own."""
 
@@ -289,7 +285,8 @@ REASONS = {
 def why_not(model: Model, capability: type[Any]) -> str:
     """Why a model lacks a capability, in words that stand behind "cannot …: "."""
     name = capability.__name__
-    return model.lacks.get(name) or REASONS.get(name) or f"it is no {name}"
+    own = model.lacks.get(name) or (model.lacks.get("Latent") if capability is Decoder else None)
+    return own or REASONS.get(name) or f"it is no {name}"
 
 
 def require(model: Model, capability: type[Any], purpose: str) -> Any:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.core.capabilities import Density, Encoder, Latent, Reconstructor, Sampler, Scored
+from jaxgen.core.capabilities import Decoder, Density, Encoder, Latent, Reconstructor, Sampler, Scored
 from jaxgen.core.conditions import Map, Vector
 from jaxgen.core.errors import UsageError
 from jaxgen.core.keys import at_places
@@ -142,6 +142,8 @@ def _check_capabilities(model: Any, variables: Variables, batch: Batch, key: Any
         z = _traced(f"{name}.encode", model.encode, variables, image, condition)
         if len(getattr(z, "shape", ())) != 2 or z.shape[0] != num:
             raise UsageError(f"{name}.encode must give a vector for each image, [{num}, d], got {_kind(z)}.")
+        if isinstance(model, Decoder) and not isinstance(model, Latent):
+            _wants(f"{name}.decode", _traced(f"{name}.decode", model.decode, variables, z, condition), *images)
     if isinstance(model, Reconstructor):
         found = _traced(f"{name}.reconstruct", model.reconstruct, variables, image, condition)
         _wants(f"{name}.reconstruct", found, *images)

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
-from jaxgen.core.capabilities import Latent
+from jaxgen.core.capabilities import Decoder, Encoder, Latent
 from jaxgen.core.errors import UsageError
-from jaxgen.core.model import ImageModel
+from jaxgen.core.model import ImageModel, batch_like
 
 Images = UInt8[Array | np.ndarray, "b h w c"]
 
@@ -46,14 +46,27 @@ def checked_mask(model: ImageModel, given: Any) -> Bool[np.ndarray, "h w"]:
     return mask
 
 
-def code_shape(model: Latent) -> tuple[int, ...]:
-    """The shape of the code of one image; draws nothing."""
-    code: Any = jax.eval_shape(lambda: model.prior(jax.random.key(0), 1))
+def code_shape(model: Decoder) -> tuple[int, ...]:
+    """The shape of the code of one image, of a draw of the prior or else of what an image is encoded as; computes
+    nothing. Raises `UsageError` for a model that has neither."""
+    if isinstance(model, Latent):
+        drawn: Any = jax.eval_shape(lambda: model.prior(jax.random.key(0), 1))
+        return tuple(drawn.shape[1:])
+    if isinstance(model, Encoder):
+        return encoded_shape(model)
+    raise UsageError(f"{type(model).__name__} decodes codes, but has no prior and encodes no images, which give them.")
+
+
+def encoded_shape(model: Encoder) -> tuple[int, ...]:
+    """The shape of what one image is encoded as; computes nothing."""
+    batch = batch_like(model, 1)
+    variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+    code: Any = jax.eval_shape(model.encode, variables, batch["image"], model.condition_of(batch))
     return tuple(code.shape[1:])
 
 
-def checked_codes(model: Latent, z: Any) -> Float[np.ndarray, "b ..."]:
-    """Codes as float32. Raises `UsageError` unless they are finite numbers of the shape of the prior's draws."""
+def checked_codes(model: Decoder, z: Any) -> Float[np.ndarray, "b ..."]:
+    """Codes as float32. Raises `UsageError` unless they are finite numbers of the shape of the model's codes."""
     z, wanted = np.asarray(z), code_shape(model)
     if z.shape[1:] != wanted or z.ndim < 1:
         raise UsageError(f"wanted codes [{', '.join(['b', *map(str, wanted)])}], got shape {list(z.shape)}.")

@@ -1,7 +1,7 @@
 """What a trained model shows by its latent codes: the way between two, a walk through several, one number varied.
 
-Functions here give codes of any `Latent`, joined as its prior asks (`Latent.between`); `Trained.decode` makes images of
-them, a chunk at a time, and `decoded` does so for rows of codes.
+Functions here give codes of any `Decoder`, joined as its prior asks (`Decoder.between`) or by a way of `core.ways`;
+`Trained.decode` makes images of them, a chunk at a time, and `decoded` does so for rows of codes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxgen.core.capabilities import Latent
+from jaxgen.core.capabilities import Decoder, Latent
 from jaxgen.core.errors import UsageError
-from jaxgen.explore.inputs import code_shape
+from jaxgen.core.ways import WAYS
+from jaxgen.explore.inputs import code_shape, encoded_shape
 
 Codes = Float[Array | np.ndarray, "_ ..."]
 Code = Float[Array | np.ndarray, "*d"]
@@ -29,32 +30,63 @@ WIDEST, DRAWS = 3.0, 4096
 MOST_DIMENSIONS = 512
 """Of a longer code so many dimensions, evenly spaced, are looked at for the most active ones."""
 
+ACTIVE = 0.01
+"""The variance over images above which a number of the posterior mean counts as in use (1509.00519, §5.2)."""
 
-def interpolate(model: Latent, a: Codes, b: Codes, steps: int) -> Float[np.ndarray, "_ steps ..."]:
+
+def interpolate(model: Decoder, a: Codes, b: Codes, steps: int, way: str = "") -> Float[np.ndarray, "_ steps ..."]:
     """Codes on the way from each of `a` to that of `b`, evenly spaced, both ends included.
 
-    Raises `UsageError` for fewer than two steps, and where there are not as many ends as beginnings.
+    The way is "straight", "spherical", or the model's own by default. Raises `UsageError` for fewer than two steps, for
+    another way, and where there are not as many ends as beginnings.
     """
     if steps < 2:
         raise UsageError(f"wanted at least 2 steps, the two ends, got {steps}.")
     if np.shape(a) != np.shape(b):
         raise UsageError(f"wanted as many ends as beginnings, got codes of {np.shape(a)} and {np.shape(b)}.")
+    if way and way not in WAYS:
+        raise UsageError(f"wanted a way that is {' or '.join(WAYS)}, got {way!r}.")
     t = jnp.linspace(0.0, 1.0, steps)
-    along = jax.vmap(jax.vmap(model.between, (None, None, 0)), (0, 0, None))
+    along = jax.vmap(jax.vmap(WAYS[way] if way else model.between, (None, None, 0)), (0, 0, None))
     return np.asarray(jax.jit(along)(jnp.asarray(a), jnp.asarray(b), t))
 
 
-def walk(model: Latent, points: Codes, steps: int, closed: bool = True) -> Float[np.ndarray, "n ..."]:
+def conditions_between(a: Any, b: Any, steps: int) -> np.ndarray | None:
+    """What codes on the ways from `a` to `b` are decoded by, [rows, steps, ...]: vectors and maps change evenly, labels
+    halfway, so that both ends have their own; None where there are none."""
+    if a is None or b is None:
+        return None
+    a, b = (np.asarray(x)[:, None] for x in (a, b))
+    t = np.linspace(0.0, 1.0, steps, dtype=np.float32).reshape(1, steps, *[1] * (a.ndim - 2))
+    if np.issubdtype(a.dtype, np.integer):
+        return np.where(t <= 0.5, a, b)
+    return ((1 - t) * a + t * b).astype(a.dtype)
+
+
+def walk(model: Decoder, points: Codes, steps: int, closed: bool = True, way: str = "") -> Float[np.ndarray, "n ..."]:
     """Codes of a walk from point to point, each of its legs in so many steps.
 
     A closed walk returns to the first point and stops a step before it, so that it can be repeated; an open one ends
-    at the last point. Raises `UsageError` for fewer than two points, and for no steps.
+    at the last point. Raises `UsageError` for fewer than two points, for no steps, and for a way that is none.
     """
     points = np.asarray(points)
     if len(points) < 2 or steps < 1:
         raise UsageError(f"wanted at least 2 points and 1 step, got {len(points)} and {steps}.")
-    ends = np.roll(points, -1, 0)
-    legs = interpolate(model, points, ends, steps + 1)[:, :-1]
+    return _joined(interpolate(model, points, np.roll(points, -1, 0), steps + 1, way), points, closed)
+
+
+def conditions_along(condition: Any, steps: int, closed: bool = True) -> np.ndarray | None:
+    """What the codes of a `walk` are decoded by, where its points are of these conditions."""
+    if condition is None:
+        return None
+    points = np.asarray(condition)
+    legs = conditions_between(points, np.roll(points, -1, 0), steps + 1)
+    return None if legs is None else _joined(legs, points, closed)
+
+
+def _joined(legs: np.ndarray, points: np.ndarray, closed: bool) -> np.ndarray:
+    """Legs one after the other, each but for its end."""
+    legs = legs[:, :-1]
     if closed:
         return legs.reshape(-1, *points.shape[1:])
     return np.concatenate([legs[:-1].reshape(-1, *points.shape[1:]), points[-1:]])
@@ -76,51 +108,60 @@ def traverse(z: Code, dimensions: Sequence[int], values: Sequence[float]) -> Flo
 def decoded(
     decode: Decode, codes: Float[Array | np.ndarray, "r s ..."], condition: Any = None
 ) -> UInt8[Any, "r s ..."]:
-    """The images of rows of codes; `condition` has one for each row."""
+    """The images of rows of codes; `condition` has one for each code, [r, s, ...]."""
     rows, steps = codes.shape[:2]
-    condition = None if condition is None else np.repeat(np.asarray(condition), steps, 0)
+    condition = None if condition is None else np.asarray(condition).reshape(rows * steps, *np.shape(condition)[2:])
     image = decode(codes.reshape(rows * steps, *codes.shape[2:]), condition)
     return image.reshape(rows, steps, *image.shape[1:])
 
 
-def span(model: Latent) -> tuple[float, float]:
-    """From where to where a number of a code is worth varying: three standard deviations around the mean of the prior's
-    draws, and no further than they go, to one decimal: ±3 of a standard Gaussian, ±1 of a uniform on [−1, 1]."""
-    z = np.asarray(model.prior(jax.random.key(0), DRAWS), np.float64)
+def prior_span(model: Latent) -> tuple[float, float]:
+    """From where to where a number of a code is worth varying, by the prior's draws (`span`): ±3 of a standard
+    Gaussian, ±1 of a uniform on [−1, 1]."""
+    return span(np.asarray(model.prior(jax.random.key(0), DRAWS)))
+
+
+def span(z: Codes) -> tuple[float, float]:
+    """From where to where a number of such codes is worth varying: three standard deviations around their mean, and no
+    further than they go, to one decimal."""
+    z = np.asarray(z, np.float64)
     middle, reach = z.mean(), WIDEST * z.std()
     return round(float(max(middle - reach, z.min())), 1), round(float(min(middle + reach, z.max())), 1)
 
 
-def active(model: Latent, decode: Decode, z: Code, num: int, condition: Any = None) -> Int[np.ndarray, " k"]:
+def active(
+    decode: Decode, z: Code, num: int, between: tuple[float, float], condition: Any = None
+) -> Int[np.ndarray, " k"]:
     """The dimensions of a code that change its image most, the most active first: by the mean difference of the images
-    at both ends of `span`. `condition` is that of one image."""
+    at both ends of `between`. `condition` is that of one image."""
     z = np.asarray(z)
     at = np.unique(np.linspace(0, z.size - 1, min(z.size, MOST_DIMENSIONS)).astype(int))
-    codes = traverse(z, at.tolist(), span(model))
-    each = None if condition is None else np.repeat(np.asarray(condition), len(at), 0)
+    codes = traverse(z, at.tolist(), between)
+    each = None if condition is None else np.tile(np.asarray(condition), (len(at), 2, *[1] * (np.ndim(condition) - 1)))
     ends = np.asarray(decoded(decode, codes, each), np.float64)
     change = np.abs(ends[:, 1] - ends[:, 0]).reshape(len(at), -1).mean(axis=1)
     return at[np.argsort(-change, kind="stable")[:num]]
 
 
-def check_encodes(model: Any, codes: Float[np.ndarray, "b ..."]) -> None:
-    """Raises `UsageError` where what the model encodes an image as is nothing that it decodes."""
-    if codes.shape[1:] != code_shape(model):
+def informative(z: Codes) -> tuple[Int[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """All dimensions by how much they tell images apart, the most informative first, and the variance of each over the
+    codes of images. Of a VAE's posterior means those above `ACTIVE` are in use (1509.00519, §5.2).
+
+    >>> order, variance = informative(np.array([[1.0, 0.0, -3.0], [1.0, 2.0, 3.0]]))
+    >>> order.tolist(), variance.tolist()
+    ([2, 1, 0], [9.0, 1.0, 0.0])
+    """
+    variance = np.asarray(z, np.float64).reshape(len(z), -1).var(axis=0)
+    order = np.argsort(-variance, kind="stable")
+    return order, variance[order]
+
+
+def check_encodes(model: Any) -> None:
+    """Raises `UsageError`, before anything is computed, where what the model encodes an image as is nothing that it
+    decodes: as many numbers are the same code, whatever their shape."""
+    encoded, decoded = encoded_shape(model), code_shape(model)
+    if np.prod(encoded) != np.prod(decoded):
         raise UsageError(
-            f"{type(model).__name__} encodes an image as {list(codes.shape[1:])} numbers, but decodes codes of "
-            f"{list(code_shape(model))}: leave the images out, and draws of its prior are taken."
+            f"{type(model).__name__} encodes an image as {list(encoded)} numbers, but decodes codes of "
+            f"{list(decoded)}: leave the images out, and draws of its prior are taken."
         )
-
-
-def principal(z: Float[np.ndarray, "n d"], k: int = 2) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " k"]]:
-    """Coordinates along the first k principal axes, and the share of the variance that each holds: the singular value
-    decomposition of the centred rows. Axes that there are not hold zeros; of each axis the largest coordinate is
-    positive, so that a picture is not mirrored by chance."""
-    centred = np.asarray(z, np.float64) - np.mean(z, axis=0, dtype=np.float64)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    u, s = u[:, :k], np.concatenate([s, np.zeros(k)])
-    points = u * s[: u.shape[1]]
-    points = np.pad(points, ((0, 0), (0, k - points.shape[1])))
-    far = points[np.abs(points).argmax(axis=0), np.arange(k)]
-    total = (s**2).sum()
-    return points * np.where(far < 0, -1.0, 1.0), s[:k] ** 2 / (total or 1.0)

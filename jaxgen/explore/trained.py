@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Integer, UInt8
 from jaxgen.core.capabilities import (
     Autoregressive,
     Completer,
+    Decoder,
     Density,
     Encoder,
     Features,
@@ -129,7 +130,7 @@ class Trained:
         self, z: Codes, condition: Any = None, progress: Callable[[int], None] | None = None
     ) -> UInt8[np.ndarray, "b h w c"]:
         """The image of each code, without draws; conditions are the model's example by default, as of `sample`."""
-        require(self.model, Latent, "decode latent codes")
+        require(self.model, Decoder, "decode latent codes")
         z = checked_codes(self.model, z)
         condition = self.model.example_condition(len(z)) if condition is None else condition
         rows = {"z": z, "condition": checked_condition(self.model, condition, len(z))}
@@ -137,7 +138,7 @@ class Trained:
 
     def encode(
         self, image: Images, condition: Any = None, progress: Callable[[int], None] | None = None
-    ) -> Float[np.ndarray, "b d"]:
+    ) -> Float[np.ndarray, "b ..."]:
         """The representation of each image."""
         require(self.model, Encoder, "encode images")
         return self._run((encoding,), *self._rows(image, condition), progress=progress)

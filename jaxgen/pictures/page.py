@@ -13,6 +13,7 @@ Page = UInt8[np.ndarray, "_ _ 3"]
 
 WHITE, INK, OUTSIDE, LINE = 255, 40, 222, (70, 150, 255)
 GAP, TEXT = 8, 13
+LETTERS, LONGEST = 9, 28
 
 
 def colour(picture: UInt8[np.ndarray, "*s c"]) -> UInt8[np.ndarray, "*s 3"]:
@@ -40,6 +41,18 @@ def words(text: str, size: int = TEXT) -> Page:
     return np.asarray(canvas)[..., None].repeat(3, -1)
 
 
+def lines(text: str, size: int = TEXT) -> Page:
+    """Text of a line or more; of a line longer than `LONGEST` letters the end is shown, where names of files differ."""
+    short = [line if len(line) <= LONGEST else f"…{line[1 - LONGEST :]}" for line in text.split("\n")]
+    return below([words(line, size) for line in short], 0)
+
+
+def text_size(height: int) -> int:
+    """The size of text beside pictures so high: `LETTERS` lines of it are as high as one, where that is no smaller than
+    `TEXT`, since both are read together."""
+    return max(TEXT, height // LETTERS)
+
+
 def beside(parts: Iterable[Page], gap: int = GAP) -> Page:
     """Parts from left to right, their tops aligned, on white."""
     parts = list(parts)
@@ -60,8 +73,9 @@ def framed(page: Page, margin: int = 2 * GAP) -> Page:
 
 
 def contact_sheet(pictures: Sequence[Page], captions: Sequence[str], columns: int) -> Page:
-    """Pictures of one size in rows, each above its caption."""
-    tiles = [below([picture, words(text)], 2) for picture, text in zip(pictures, captions, strict=True)]
+    """Pictures of one size in rows, each above its caption of a line or more."""
+    size = text_size(pictures[0].shape[0])
+    tiles = [below([picture, lines(text, size)], 2) for picture, text in zip(pictures, captions, strict=True)]
     width = max(tile.shape[1] for tile in tiles)
     tiles = [_padded(tile, tile.shape[0], width) for tile in tiles]
     return below(beside(tiles[i : i + columns]) for i in range(0, len(tiles), columns))

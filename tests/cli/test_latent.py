@@ -11,14 +11,33 @@ from PIL import Image
 import jaxgen
 from jaxgen.cli.commands import reconstruct
 from jaxgen.cli.inputs import named_images
-from jaxgen.explore.latent import active, decoded, interpolate, principal, traverse, walk
+from jaxgen.explore import planes
+from jaxgen.explore.latent import active, decoded, informative, interpolate, prior_span, traverse, walk
+from jaxgen.explore.planes import principal
 from jaxgen.pictures.animation import write_gif
 from jaxgen.pictures.grid import displayed, grid, gridded, partial
 from jaxgen.pictures.page import scale_for
-from jaxgen.pictures.scatter import NAMED, scatter
 from jaxgen.pictures.strips import strips
 
 VAE = "VAE(shape=(size, size, 1), levels=levels, latent=3, hidden=(8,))"
+MODELS = {
+    "vae": ("VAE", VAE),
+    "labelled": ("VAE", VAE.replace("hidden=", "condition=__import__('jaxgen').Classes(10), hidden=")),
+    "coder": ("AutoEncoder", VAE.replace("VAE", "AutoEncoder")),
+    "maps": ("VAE", VAE.replace("VAE", "shared_by_tests.Maps").replace("latent=3", "latent=4")),
+}
+MAPS = '''"""A VAE whose codes are maps where images are encoded."""
+from jaxgen.models import VAE
+
+
+class Maps(VAE):
+    def encode(self, variables, image, condition=None):
+        return super().encode(variables, image, condition).reshape(-1, 2, 2, 1)
+
+
+def called():
+    pass
+'''
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +47,14 @@ def _here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Run folders of a VAE, a GAN and a pixel model, with random weights."""
+    """Run folders of a GAN, a pixel model, and models that encode images, with random weights."""
     home = tmp_path_factory.mktemp("latent")
     face_recipes.write(home)
-    text = face_recipes.HEAD.format(title="Tiny VAE", model="VAE", made=VAE)
-    (home / "experiments" / "vae.py").write_text(text)
-    return face_recipes.untrained(home, "vae", "gan", "tiny")
+    for name, (model, made) in MODELS.items():
+        text = face_recipes.HEAD.format(title=f"Tiny {name}", model=model, made=made)
+        (home / "experiments" / f"{name}.py").write_text(text)
+    (home / "experiments" / "shared_by_tests.py").write_text(MAPS)
+    return face_recipes.untrained(home, *MODELS, "gan", "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +81,71 @@ def test_ways_between_draws_are_rows_of_a_picture(runs, gan, capsys):
     z = gan.prior(6, 7)
     image = decoded(gan.decode, interpolate(gan.model, z[:3], z[3:], 4))
     np.testing.assert_array_equal(image[:, 0], gan.decode(z[:3]))
-    page = strips([(displayed(image, 17), ["0", "0.33", "0.67", "1"])], ["0", "1", "2"])
+    names = ["draw 0\nto draw 3", "draw 1\nto draw 4", "draw 2\nto draw 5"]
+    title = "DCGAN, step 1: straight between two draws of the prior"
+    page = strips([(displayed(image, 17), ["0", "0.33", "0.67", "1"])], names, title)
     np.testing.assert_array_equal(picture("i.png"), page)
     assert "straight between two draws" in said(capsys, "interpolate", runs / "gan", "--num", 1, "--steps", 2)[1]
     assert (runs / "gan" / "interpolate-seed0.png").is_file()
 
 
 def test_ways_between_images_begin_and_end_at_their_reconstructions(runs, vae, capsys):
-    do = ("interpolate", runs / "vae", "--images", "test:3", "--to", "valid", "--num", 2, "--steps", 3)
+    do = ("interpolate", runs / "vae", "test:3", "valid", "--num", 2, "--steps", 3)
     found = answered(capsys, *do, "-o", "i.png")
     last = named_images(vae, "valid", 2)
     assert found["names"] == [["test 3", name] for name in last.names]
     first = vae.dataset.test.image[[3, 3]]
-    codes = interpolate(vae.model, vae.encode(first), vae.encode(last.image), 3)
+    codes = interpolate(vae.model, vae.encode(first), vae.encode(last.image), 3, "straight")
     image = displayed(decoded(vae.decode, codes), 17)
     np.testing.assert_array_equal(image[:, 0], displayed(vae.reconstruct(first), 17))
     np.testing.assert_array_equal(image[:, -1], displayed(vae.reconstruct(last.image), 17))
     ends = [displayed(end[:, None], 17) for end in (first, last.image)]
     blocks = [(ends[0], ["from"]), (image, ["0", "0.5", "1"]), (ends[1], ["to"])]
-    names = [" to ".join(pair) for pair in found["names"]]
-    np.testing.assert_array_equal(picture("i.png"), strips(blocks, names))
-    assert "along a great circle between the codes of two images" in said(capsys, *do, "-o", "i.png")[1]
+    names = ["\nto ".join(pair) for pair in found["names"]]
+    title = "VAE, step 1: straight between the codes of two images"
+    np.testing.assert_array_equal(picture("i.png"), strips(blocks, names, title))
+    do = (*do, "--way", "spherical", "-o", "i.png")
+    assert "along a great circle between the codes of two images" in said(capsys, *do)[1]
+
+
+def test_two_pictures_are_the_ends_of_a_way_each_decoded_by_its_class(runs, capsys):
+    """The ends are the reconstructions under their own labels; --label takes one for all."""
+    labelled = jaxgen.load(runs / "labelled")
+    for number, label in ((0, 2), (1, 7)):
+        image = labelled.dataset.test.image[number : number + 1]
+        np.savez(f"{number}.npz", image=image, label=np.array([label]))
+    do = ("interpolate", runs / "labelled", "0.npz", "1.npz", "--steps", 4, "-o", "i.png")
+    assert "classes change halfway" in said(capsys, *do)[1]
+    image, label = labelled.dataset.test.image[:2], np.array([2, 7], np.int32)
+    z = labelled.encode(image, label)
+    codes = interpolate(labelled.model, z[:1], z[1:], 4, "straight")
+    way = labelled.decode(codes[0], np.array([2, 2, 7, 7], np.int32))
+    np.testing.assert_array_equal(way[[0, -1]], labelled.reconstruct(image, label))
+    blocks = [(displayed(way[None], 17), ["0", "0.33", "0.67", "1"])]
+    blocks = [(displayed(image[:1, None], 17), ["from"]), *blocks, (displayed(image[1:, None], 17), ["to"])]
+    title = f"{type(labelled.model).__name__}, step 1: straight between the codes of two images"
+    np.testing.assert_array_equal(picture("i.png"), strips(blocks, ["0 0\nto 1 0"], title))
+    assert "halfway" not in said(capsys, *do, "--label", 5)[1]
+
+
+def test_what_is_no_prior_has_ways_between_images(runs, capsys):
+    """An auto-encoder decodes the codes of images, and draws none."""
+    coder = jaxgen.load(runs / "coder")
+    found = answered(capsys, "interpolate", runs / "coder", "test:0", "test:1", "--steps", 2, "-o", "i.png")
+    assert found["way"] == "straight"
+    back = displayed(coder.reconstruct(coder.dataset.test.image[:2]), 17)
+    ends = displayed(coder.dataset.test.image[:2], 17)
+    blocks = [(ends[:1, None], ["from"]), (back[None], ["0", "1"]), (ends[1:, None], ["to"])]
+    title = "AutoEncoder, step 1: straight between the codes of two images"
+    np.testing.assert_array_equal(picture("i.png"), strips(blocks, ["test 0\nto test 1"], title))
+    found = answered(capsys, "traverse", runs / "coder", "test:0", "--num", 1, "--steps", 2, "-o", "t.png")
+    z = coder.encode(coder.dataset.valid.image)
+    middle, reach = z.mean(), 3 * z.std()
+    ends = [max(middle - reach, z.min()), min(middle + reach, z.max())]
+    np.testing.assert_allclose(found["values"], ends, atol=0.06)
+    message = refused(capsys, "interpolate", runs / "coder")
+    assert "AutoEncoder has no prior to draw codes from" in message
+    assert "name images" in message
 
 
 @pytest.mark.parametrize("one_way", [False, True])
@@ -95,8 +160,20 @@ def test_a_walk_moves_or_lies_in_rows(runs, gan, capsys, one_way):
             np.testing.assert_array_equal(np.asarray(gif.convert("L")), gridded(frame[None], 17)[..., 0])
     answered(capsys, *do, "-o", "w.png")
     rows = np.array([[0, 1, 2], [2, 3, 4], [4, 5, 0]])[: 2 if one_way else 3]
-    names = ["1 to 2", "2 to 3", "3 to 1"][: len(rows)]
-    np.testing.assert_array_equal(picture("w.png"), strips([(displayed(image[rows], 17), ["0", "0.5", "1"])], names))
+    names = ["draw 0\nto draw 1", "draw 1\nto draw 2", "draw 2\nto draw 0"][: len(rows)]
+    blocks = [(displayed(image[rows], 17), ["0", "0.5", "1"])]
+    np.testing.assert_array_equal(picture("w.png"), strips(blocks, names, "DCGAN, step 1: a walk, straight"))
+
+
+def test_a_walk_through_images_passes_their_reconstructions(runs, vae, capsys):
+    do = ("walk", runs / "vae", "test", "--points", 3, "--steps", 2, "--one-way", "-o", "w.gif")
+    found = answered(capsys, *do)
+    images = named_images(vae, "test", 3)
+    assert found["names"] == images.names
+    with Image.open("w.gif") as gif:
+        for number, back in enumerate(vae.reconstruct(images.image)):
+            gif.seek(2 * number)
+            np.testing.assert_array_equal(np.asarray(gif.convert("L")), gridded(back[None], 17)[..., 0])
 
 
 def test_a_gif_has_the_colours_of_all_its_frames(tmp_path):
@@ -110,7 +187,7 @@ def test_a_gif_has_the_colours_of_all_its_frames(tmp_path):
 
 
 def test_a_traversal_has_a_row_for_each_dimension(runs, vae, capsys):
-    do = ("traverse", runs / "vae", "--images", "test:5", "--dims", 2, 0, "--range", -2, 2, "--steps", 3)
+    do = ("traverse", runs / "vae", "test:5", "--dims", 2, 0, "--range", -2, 2, "--steps", 3)
     found = answered(capsys, *do, "-o", "t.png")
     assert (found["dims"], found["values"], found["image"]) == ([2, 0], [-2, 0, 2], "test 5")
     original = vae.dataset.test.image[5:6]
@@ -118,12 +195,20 @@ def test_a_traversal_has_a_row_for_each_dimension(runs, vae, capsys):
     np.testing.assert_allclose(found["code"], code[[2, 0]], rtol=1e-6)
     image = displayed(decoded(vae.decode, traverse(code, [2, 0], [-2.0, 0.0, 2.0])), 17)
     blocks = [(displayed(original[[0, 0], None], 17), ["image"]), (image, ["-2", "0", "2"])]
-    np.testing.assert_array_equal(picture("t.png"), strips(blocks, [f"z{d} = {code[d]:.2f}" for d in (2, 0)]))
+    title = "VAE, step 1: the code of test 5, one number varied"
+    np.testing.assert_array_equal(picture("t.png"), strips(blocks, [f"z{d} = {code[d]:.2f}" for d in (2, 0)], title))
+
+
+def test_the_most_informative_numbers_of_an_encoder_come_first(runs, vae, capsys):
+    found = answered(capsys, "traverse", runs / "vae", "test:5", "--num", 2, "-o", "t.png")
+    order, variance = informative(vae.encode(vae.dataset.valid.image))
+    assert found["dims"] == order[:2].tolist()
+    np.testing.assert_allclose(found["variance"], variance[:2], rtol=1e-5)
 
 
 def test_by_default_a_draws_most_active_numbers_are_varied_as_far_as_the_prior_goes(runs, gan, capsys):
     found = answered(capsys, "traverse", runs / "gan", "--num", 2, "-o", "t.png")
-    assert found["dims"] == active(gan.model, gan.decode, gan.prior(1, 0)[0], 2).tolist()
+    assert found["dims"] == active(gan.decode, gan.prior(1, 0)[0], 2, prior_span(gan.model)).tolist()
     assert (found["values"][0], found["values"][-1], found["image"]) == (-1, 1, None)
 
 
@@ -131,39 +216,58 @@ def test_by_default_a_draws_most_active_numbers_are_varied_as_far_as_the_prior_g
 
 
 def test_embedded_images_keep_their_names_and_labels(runs, vae, capsys):
-    found = answered(capsys, "embed", runs / "vae", "test", "--num", 6, "-o", "z.npz", "--picture", "z.png")
+    found = answered(capsys, "embed", runs / "vae", "test", "--num", 6, "-o", "z.npz", "--picture", "pca")
     images = named_images(vae, "test", 6)
     with np.load("z.npz") as file:
         np.testing.assert_allclose(file["z"], vae.encode(images.image), rtol=1e-5)
         assert (file["z"].dtype, file["label"].dtype) == (np.float32, np.int32)
         np.testing.assert_array_equal(file["label"], vae.dataset.test.label[[int(n.split()[1]) for n in images.names]])
         assert file["name"].tolist() == images.names
-        np.testing.assert_allclose(found["variance"], principal(file["z"])[1])
+        points, share = principal(file["z"])
+        np.testing.assert_allclose(found["variance"], share)
+        np.testing.assert_allclose(file["plane"], points, rtol=1e-5, atol=1e-6)
     assert (found["num"], found["dims"], found["labels"]) == (6, 3, True)
-    assert min(picture("z.png").shape[:2]) > 500
+    assert found["picture"] == "z-pca.png"
+    assert min(picture("z-pca.png").shape[:2]) > 500
     np.savez("bare.npz", image=images.image)
     assert answered(capsys, "embed", runs / "vae", "bare.npz", "-o", "b.npz")["labels"] is False
     with np.load("b.npz") as file:
         assert sorted(file.files) == ["name", "z"]
 
 
-@pytest.mark.parametrize("count", [0, 3, NAMED + 1])
-def test_points_are_told_apart_by_their_labels(count):
-    """Every point is drawn; few labels have an entry and a name in the picture each, many a scale."""
-    points = np.random.default_rng(0).normal(size=(60, 2))
-    label = np.arange(60) % count if count else None
-    made = scatter(points, label, ("a", "b"))
-    drawn = np.concatenate([part.get_offsets() for part in made.axes[0].collections])
-    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(points, axis=0))
-    names = [text.get_text() for text in made.axes[0].texts]
-    assert names == [str(i) for i in range(count if count <= NAMED else 0)]
-    assert (len(made.legends), len(made.axes)) == (int(0 < count <= NAMED), 1 + (count > NAMED))
+def test_more_points_than_tsne_takes_are_evenly_spaced(runs, capsys, monkeypatch):
+    monkeypatch.setattr(planes, "MOST_POINTS", 5)
+    code, out, _ = said(capsys, "embed", runs / "vae", "--num", 9, "-o", "z.npz", "--picture", "tsne")
+    assert code == 0
+    assert "t-SNE of perplexity 1.33333 of 5 of them, evenly spaced" in out
+    with np.load("z.npz") as file:
+        assert np.isfinite(file["plane"]).all(axis=1).nonzero()[0].tolist() == [0, 2, 4, 6, 8]
+        np.testing.assert_allclose(file["plane"][::2], planes.tsne(file["z"][::2]))
+    assert min(picture("z-tsne.png").shape[:2]) > 500
+
+
+def test_codes_that_are_maps_are_embedded_as_they_are(runs, capsys):
+    """And what a command decodes is of another shape, where it has as many numbers."""
+    found = answered(capsys, "embed", runs / "maps", "--num", 3, "-o", "z.npz", "--picture", "pca")
+    assert found["dims"] == 4
+    assert "3 images as 2×2×1 numbers each" in said(capsys, "embed", runs / "maps", "--num", 3, "-o", "z.npz")[1]
+    with np.load("z.npz") as file:
+        assert file["z"].shape == (3, 2, 2, 1)
+    maps = jaxgen.load(runs / "maps")
+    answered(capsys, "interpolate", runs / "maps", "test:0", "test:1", "--steps", 2, "-o", "i.png")
+    z = maps.encode(maps.dataset.test.image[:2]).reshape(2, 4)
+    image = displayed(maps.decode(z), 17)
+    ends = displayed(maps.dataset.test.image[:2], 17)
+    blocks = [(ends[:1, None], ["from"]), (image[None], ["0", "1"]), (ends[1:, None], ["to"])]
+    title = "Maps, step 1: straight between the codes of two images"
+    np.testing.assert_array_equal(picture("i.png"), strips(blocks, ["test 0\nto test 1"], title))
 
 
 def test_reconstructions_are_measured_against_their_images(runs, vae, capsys):
     """PSNR by its definition, 10 log10(peak² / mean squared error), of an image as it is written."""
-    found = answered(capsys, "reconstruct", runs / "vae", "test", "--num", 3, "-o", "r.png")
-    image = named_images(vae, "test", 3).image
+    found = answered(capsys, "reconstruct", runs / "vae", "test", "--num", 5, "--show", 3, "-o", "r.png")
+    image = named_images(vae, "test", 5).image
+    assert found["shown"] == [0, 2, 4]
     back = vae.reconstruct(image)
     error = ((image.astype(float) - back) ** 2).mean(axis=(1, 2, 3))
     expected = 10 * np.log10(16**2 / error)
@@ -178,10 +282,13 @@ def test_reconstructions_are_measured_against_their_images(runs, vae, capsys):
 def test_an_image_that_comes_back_as_it_was_stays_out_of_the_mean():
     told = reconstruct.means(np.array([20.0, np.inf, 30.0]), None)
     assert told == {"psnr": 25.0, "ssim": None}
-    text = reconstruct.sentence(3, 1, told)
-    assert text == "3 images beside their reconstructions, PSNR 25 dB on average over the 2 that are not equal"
+    text = reconstruct.sentence(3, 3, 1, told)
+    assert text == "3 images and their reconstructions, PSNR 25 dB on average over the 2 that are not equal"
     told = reconstruct.means(np.array([np.inf]), np.array([1.0]))
-    assert reconstruct.sentence(1, 1, told) == "1 images beside their reconstructions, all equal, SSIM 1"
+    text = reconstruct.sentence(2, 1, 2, told)
+    assert text == "2 images and their reconstructions, 1 of them shown, all equal, SSIM 1"
+    assert reconstruct.caption("a", float("inf"), None) == "a\nequal"
+    assert reconstruct.caption("test 3", 12.34, 0.5) == "test 3\n12.3 dB, SSIM 0.500"
 
 
 # --- sample --plain ------------------------------------------------------------------------------------------------
@@ -211,31 +318,38 @@ def test_plain_samples_are_the_pixels_and_nothing_else(runs, gan, capsys):
     [
         (["interpolate", "tiny"], ["PixelCNN cannot interpolate between latent codes", "VAE"]),
         (
-            ["interpolate", "gan", "--images", "test", "--to", "valid"],
+            ["interpolate", "gan", "test", "valid"],
             ["DCGAN cannot interpolate between images", "VAE"],
         ),
-        (["interpolate", "vae", "--images", "test"], ["--images and --to belong together"]),
-        (["interpolate", "vae", "--images", "small.png", "--to", "test"], ["small.png has 9×9×1"]),
-        (["interpolate", "vae", "--images", "two.npz", "--to", "three.npz"], ["as many images", "got 2 and 3"]),
-        (["interpolate", "vae", "--images", "test:400", "--to", "test"], ["no image 400", "from 0 to 359"]),
+        (["interpolate", "vae", "test"], ["a way from test wants an end", "RUN FROM TO"]),
+        (["interpolate", "vae", "small.png", "test"], ["small.png has 9×9×1"]),
+        (["interpolate", "vae", "test:0", "small.png"], ["small.png has 9×9×1"]),
+        (["interpolate", "vae", "two.npz", "three.npz"], ["as many images", "got 2 and 3"]),
+        (["interpolate", "vae", "test:400", "test"], ["no image 400", "from 0 to 359"]),
+        (["interpolate", "vae", "--way", "round"], ["--way", "round"]),
         (["interpolate", "vae", "--steps", "1"], ["--steps must be at least 2", "got 1"]),
         (["interpolate", "gan", "--label", "3"], ["--label 3: DCGAN is unconditional"]),
         (["walk", "tiny"], ["PixelCNN cannot walk from latent code to latent code"]),
         (["walk", "gan", "--points", "1"], ["--points must be at least 2", "got 1"]),
         (["walk", "gan", "--steps", "0"], ["--steps must be at least 1"]),
+        (["walk", "gan", "test"], ["DCGAN cannot walk from image to image", "VAE"]),
+        (["walk", "vae", "test:3"], ["at least 2 images, test:3 is one"]),
         (["walk", "gan", "-o", "w.npz"], ["ends in .png or .gif"]),
         (["traverse", "vae", "--dims", "3"], ["the code has dimensions 0 to 2, got 3"]),
         (["traverse", "vae", "--range", "nan", "1"], ["--range wants two finite numbers, got nan"]),
-        (["traverse", "gan", "--images", "test"], ["DCGAN cannot vary the code of an image"]),
+        (["traverse", "gan", "test"], ["DCGAN cannot vary the code of an image"]),
         (["traverse", "tiny"], ["PixelCNN cannot vary the numbers of a latent code"]),
         (["embed", "gan", "test"], ["DCGAN cannot embed images", "Models that can", "VAE"]),
-        (["embed", "vae", "test", "--picture", "z.gif"], ["--picture wants a name that ends in .png"]),
-        (["embed", "vae", "test", "--picture", "no/z.png"], ["--picture no/z.png: its folder is not there"]),
+        (["embed", "vae", "test", "--picture", "umap"], ["--picture", "umap"]),
+        (["embed", "vae", "test:0", "--picture", "tsne"], ["at least 4 images, test:0 has 1"]),
+        (["embed", "vae", "test", "--perplexity", "0"], ["--perplexity must be at least 1, got 0"]),
+        (["embed", "vae", "test", "-o", "no/z.npz"], ["--output no/z.npz: its folder is not there"]),
         (["embed", "vae", "small.png"], ["small.png has 9×9×1"]),
         (["embed", "vae", "test", "-o", "z.png"], ["ends in .npz"]),
         (["reconstruct", "gan"], ["DCGAN cannot reconstruct images"]),
         (["reconstruct", "vae", "two.npz:2"], ["there is no image 2", "from 0 to 1"]),
         (["reconstruct", "vae", "--num", "0"], ["--num must be at least 1"]),
+        (["reconstruct", "vae", "--show", "0"], ["--show must be at least 1"]),
         (["sample", "vae", "--plain", "-o", "x.npz"], ["--plain is about pictures", "x.npz"]),
     ],
     ids=lambda value: " ".join(value) if value[0].islower() else "",

@@ -1,11 +1,11 @@
-"""Latent codes: ways between them against closed forms, images of codes against a model's own samples, PCA."""
+"""Latent codes: ways between them against closed forms, images of codes against a model's own samples."""
 
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
 from jaxgen.core.errors import UsageError
 from jaxgen.engine.devices.mesh import make_mesh
@@ -17,6 +17,16 @@ from jaxgen.models.pixel.pixelrnn import PixelCNN
 
 STRAIGHT = DCGAN(shape=(8, 8, 1), levels=17, latent=4, features=4)
 SPHERICAL = VAE(shape=(8, 8, 1), levels=17, latent=6, hidden=(8,))
+
+
+class Otherwise(VAE):
+    """Its codes of images are longer than those that it decodes."""
+
+    def encode(self, variables, image, condition=None):
+        return jax.numpy.zeros((len(image), 9))
+
+
+OTHERWISE = Otherwise(**{field.name: getattr(SPHERICAL, field.name) for field in dataclasses.fields(SPHERICAL)})
 
 
 @functools.cache
@@ -75,6 +85,37 @@ def test_ends_on_one_line_are_joined_straight(scale):
     np.testing.assert_allclose(codes[0], factor * a, atol=1e-4)
 
 
+def test_a_way_by_its_name_goes_before_the_priors():
+    a, b = pairs(SPHERICAL)
+    t = np.linspace(0, 1, 4)[:, None]
+    np.testing.assert_allclose(
+        latent.interpolate(SPHERICAL, a, b, 4, "straight"), (1 - t) * a[:, None] + t * b[:, None], atol=1e-6
+    )
+    a, b = pairs(STRAIGHT)
+    codes = latent.interpolate(STRAIGHT, a.reshape(3, 2, 2), b.reshape(3, 2, 2), 3, "spherical")
+    long = np.linalg.norm(codes.reshape(3, 3, 4), axis=-1)
+    np.testing.assert_allclose(long[:, 1], (long[:, 0] + long[:, 2]) / 2, rtol=1e-5)
+
+
+def test_conditions_change_evenly_where_they_can_and_halfway_where_they_are_labels():
+    a, b = np.array([1, 2], np.int32), np.array([1, 5], np.int32)
+    assert latent.conditions_between(a, b, 4).tolist() == [[1, 1, 1, 1], [2, 2, 5, 5]]
+    a, b = np.zeros((1, 2), np.float32), np.array([[1, 2]], np.float32)
+    np.testing.assert_allclose(latent.conditions_between(a, b, 3), [[[0, 0], [0.5, 1], [1, 2]]])
+    maps = latent.conditions_between(np.zeros((2, 3, 4, 1), np.float32), np.ones((2, 3, 4, 1), np.float32), 5)
+    np.testing.assert_allclose(maps[1, :, 2, 3, 0], np.linspace(0, 1, 5))
+    assert latent.conditions_between(None, None, 3) is None
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_conditions_of_a_walk_are_those_of_its_points_where_it_passes_them(closed):
+    points, label = pairs(STRAIGHT)[0], np.array([3, 7, 5], np.int32)
+    along, codes = latent.conditions_along(label, 4, closed), latent.walk(STRAIGHT, points, 4, closed)
+    assert len(along) == len(codes) == (12 if closed else 9)
+    assert along[::4].tolist() == [3, 7, 5]
+    assert along[:5].tolist() == [3, 3, 3, 7, 7]
+
+
 @pytest.mark.parametrize("model", [STRAIGHT, SPHERICAL])
 def test_a_walk_goes_through_its_points_in_legs_of_equal_length(model):
     points, _ = pairs(model, 4)
@@ -99,7 +140,13 @@ def test_a_traversal_changes_one_dimension_only():
 
 @pytest.mark.parametrize(("model", "most"), [(STRAIGHT, 1.0), (SPHERICAL, 3.0)])
 def test_numbers_are_varied_as_far_as_the_prior_goes(model, most):
-    np.testing.assert_allclose(latent.span(model), (-most, most), atol=0.11)
+    np.testing.assert_allclose(latent.prior_span(model), (-most, most), atol=0.11)
+
+
+def test_codes_are_varied_around_their_mean_and_no_further_than_they_go():
+    assert latent.span(np.array([[4.0, 6.0]])) == (4.0, 6.0)
+    z = np.concatenate([np.tile([-1.0, 1.0], 500), [50.0]])
+    assert latent.span(z[None]) == (-1.0, round(z.mean() + 3 * z.std(), 1))
 
 
 def test_the_most_active_dimensions_are_those_that_move_the_image():
@@ -108,7 +155,14 @@ def test_the_most_active_dimensions_are_those_that_move_the_image():
     def decode(z, condition):
         return np.broadcast_to((z @ weights)[:, None, None, None] + 100, (len(z), 2, 2, 1)).astype(np.uint8)
 
-    assert latent.active(STRAIGHT, decode, np.zeros(4, np.float32), 3).tolist() == [2, 3, 0]
+    assert latent.active(decode, np.zeros(4, np.float32), 3, (-1.0, 1.0)).tolist() == [2, 3, 0]
+
+
+def test_the_most_informative_dimensions_are_those_that_differ_from_image_to_image():
+    codes = np.random.default_rng(0).normal(size=(500, 2, 2)) * np.array([[1.0, 0.0], [3.0, 0.5]]) + 7
+    order, variance = latent.informative(codes)
+    assert order.tolist() == [2, 0, 3, 1]
+    np.testing.assert_allclose(variance, codes.reshape(500, 4).var(axis=0)[order])
 
 
 # --- images of codes -----------------------------------------------------------------------------------------------
@@ -129,14 +183,14 @@ def test_reconstructions_are_decoded_codes():
     np.testing.assert_allclose(run.encode(image), run.model.encode(run.variables, image), atol=1e-5)
 
 
-def test_rows_of_codes_are_decoded_each_with_its_condition():
+def test_codes_in_rows_are_decoded_each_with_its_condition():
     codes = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
 
     def decode(z, condition):
         return (z + 10 * condition[:, None])[:, :, None, None].astype(np.uint8)
 
-    image = latent.decoded(decode, codes, np.array([1, 2]))
-    assert image[..., 0, 0, 0].tolist() == [[10, 11, 12], [23, 24, 25]]
+    image = latent.decoded(decode, codes, np.array([[1, 2, 3], [4, 5, 6]]))
+    assert image[..., 0, 0, 0].tolist() == [[10, 21, 32], [43, 54, 65]]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +204,8 @@ def test_rows_of_codes_are_decoded_each_with_its_condition():
         (lambda: latent.interpolate(STRAIGHT, *pairs(STRAIGHT), 1), "at least 2 steps"),
         (lambda: latent.walk(STRAIGHT, np.zeros((1, 4)), 3), "at least 2 points"),
         (lambda: latent.traverse(np.zeros(4), [4], [0.0]), "dimensions 0 to 3, got 4"),
-        (lambda: latent.check_encodes(SPHERICAL, np.zeros((2, 9))), r"as \[9\] numbers, but decodes codes of \[6\]"),
+        (lambda: latent.interpolate(STRAIGHT, *pairs(STRAIGHT), 3, "curved"), "straight or spherical, got 'curved'"),
+        (lambda: latent.check_encodes(OTHERWISE), r"as \[9\] numbers, but decodes codes of \[6\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
@@ -162,24 +217,3 @@ def test_a_model_without_codes_says_so():
     model = PixelCNN(shape=(8, 8, 1), levels=2, layers=1, features=4, head=4)
     with pytest.raises(UsageError, match=r"PixelCNN cannot draw latent codes: .* Models that can: .*VAE"):
         Trained(model, {}, make_mesh()).prior(2)
-
-
-# --- principal axes ------------------------------------------------------------------------------------------------
-
-
-def test_principal_axes_are_those_of_scikit_learn():
-    z = np.random.default_rng(0).normal(size=(30, 5)) @ np.diag([3, 2, 1, 0.5, 0.1]) + 7
-    points, share = latent.principal(z)
-    pca = PCA(2).fit(z)
-    expected = pca.transform(z)
-    np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-8)
-    np.testing.assert_allclose(share, pca.explained_variance_ratio_)
-    assert (points.max(axis=0) == np.abs(points).max(axis=0)).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 5), (4, 1), (2, 2)])
-def test_few_points_and_few_dimensions_have_a_picture_too(shape):
-    points, share = latent.principal(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
-    assert points.shape == (shape[0], 2)
-    np.testing.assert_allclose(points[:, 1], 0, atol=1e-6)
-    assert share.sum() == pytest.approx(float(shape[0] > 1))

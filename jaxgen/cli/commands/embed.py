@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -12,11 +12,15 @@ from jaxgen.cli import flags
 from jaxgen.cli.inputs import Images, slug
 from jaxgen.cli.open import Label, OfRun, open_run
 from jaxgen.cli.output import at_least_one, output, placed, say, write_npz
+from jaxgen.core.errors import UsageError
 
 
 @dataclasses.dataclass(kw_only=True)
 class Embed(OfRun):
-    """Write the representation of each image: `z`, with its `name`, and `label` where the images have labels."""
+    """Write the representation of each image: `z`, with its `name`, and `label` where the images have labels.
+
+    With a picture, `plane` are the points in it, NaN where an image is left out.
+    """
 
     images: Annotated[Images, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = "test"
     num: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
@@ -25,16 +29,24 @@ class Embed(OfRun):
     """Class of all images, for a model that is conditional on classes."""
     output: flags.text("FILE.npz", "in the run's folder", "-o") = ""  # type: ignore[valid-type]
     """Where the numbers go."""
-    picture: flags.text("FILE.png", "none") = ""  # type: ignore[valid-type]
-    """A picture of the first two principal axes, coloured by label."""
+    picture: Literal["none", "pca", "tsne"] = "none"
+    """A picture beside them, coloured by label: of the first two principal axes, or by t-SNE."""
+    perplexity: float = 30.0
+    """About how many neighbours a point has for t-SNE."""
+    seed: int = 0
+    """Seed of t-SNE."""
 
 
 def run(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Embed, args, "jaxgen embed")
     at_least_one(num=1 if options.num is None else options.num)
+    if not options.perplexity >= 1:
+        raise UsageError(f"--perplexity must be at least 1, got {options.perplexity:g}.")
     path = output(options, f"embed-{slug(options.images)}.npz", (".npz",))
-    picture = placed(options.picture, (".png",), "--picture") if options.picture else None
+    picture = path.with_name(f"{path.stem}-{options.picture}.png")
+    if options.picture != "none" and path.parent.is_dir():
+        placed(str(picture), (".png",), "--picture")
     run = open_run(options)
     import numpy as np
 
@@ -44,27 +56,47 @@ def run(args: Sequence[str]) -> int:
 
     require(run.model, Encoder, "embed images")
     found = named_images(run, options.images, options.num, options.label)
+    if options.picture == "tsne" and len(found.image) < 4:
+        raise UsageError(f"--picture tsne wants at least 4 images, {options.images} has {len(found.image)}.")
     with progress.counted(len(found.image), "images") as told:
         z = np.asarray(run.encode(found.image, found.condition, told), np.float32)
     arrays: dict[str, Any] = {"z": z, "name": np.array(found.names)}
     if found.label is not None:
         arrays["label"] = found.label.astype(np.int32)
-    write_npz(path, **arrays)
-    figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": len(z), "dims": z.shape[1]}
+    size = "×".join(map(str, z.shape[1:]))
+    figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": len(z), "dims": int(z[0].size)}
     figures["labels"] = found.label is not None
-    lines = [f"{path}: {len(z):,} images as {z.shape[1]} numbers each{', with labels' * (found.label is not None)}"]
-    if picture is not None:
-        from jaxgen.explore.latent import principal
-        from jaxgen.pictures.curves import save
-        from jaxgen.pictures.scatter import scatter
-
-        points, share = principal(z)
-        axes = [
-            f"{which} principal axis, {part:.1%} of the variance" for which, part in zip(("first", "second"), share)
-        ]
-        title = f"codes of {len(z):,} images by {type(run.model).__name__}, step {run.step:,}"
-        save(scatter(points, found.label, axes, title), picture)
-        figures |= {"picture": str(picture), "variance": share.tolist()}
-        lines.append(f"{picture}: their first two principal axes, {share.sum():.1%} of the variance")
+    lines = [f"{path}: {len(z):,} images as {size} numbers each{', with labels' * (found.label is not None)}"]
+    if options.picture != "none":
+        by = f"codes of {len(z):,} images by {type(run.model).__name__}, step {run.step:,}"
+        arrays["plane"], told_of, more = _drawn(options, picture, z.reshape(len(z), -1), found.label, by)
+        figures |= {"picture": str(picture), **more}
+        lines.append(f"{picture}: {told_of}")
+    write_npz(path, **arrays)
     say(options.json, figures, "\n".join(lines))
     return 0
+
+
+def _drawn(options: Any, picture: Any, z: Any, label: Any, title: str) -> tuple[Any, str, dict[str, Any]]:
+    """Draw the picture: where each image lies in it, what it is in words, and its figures."""
+    import numpy as np
+
+    from jaxgen.explore.planes import MOST_POINTS, principal, tsne
+    from jaxgen.pictures.curves import save
+    from jaxgen.pictures.scatter import scatter
+
+    if options.picture == "pca":
+        points, share = principal(z)
+        axes = [f"{which} principal axis, {part:.1%} of the variance" for which, part in zip(("1st", "2nd"), share)]
+        save(scatter(points, label, axes, title), picture)
+        text = f"their first two principal axes, {share.sum():.1%} of the variance"
+        return points.astype(np.float32), text, {"variance": share.tolist()}
+    some = np.linspace(0, len(z) - 1, min(len(z), MOST_POINTS)).astype(int)
+    plane = np.full((len(z), 2), np.nan, np.float32)
+    plane[some] = tsne(z[some], options.perplexity, options.seed)
+    few, text = len(some) < len(z), f"t-SNE of perplexity {min(options.perplexity, (len(some) - 1) / 3):g}"
+    title = f"t-SNE of {title}" if not few else f"t-SNE of {len(some):,} of the {title}"
+    save(scatter(plane[some], None if label is None else label[some], (), title), picture)
+    if few:
+        text += f" of {len(some):,} of them, evenly spaced: more would take minutes and hide each other"
+    return plane, text, {"points": len(some)}

@@ -19,8 +19,10 @@ class Reconstruct(OfRun):
     """Pass images through their representation and back: each beside its reconstruction, with PSNR and SSIM."""
 
     images: Annotated[Images, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")] = "test"
-    num: int = 12
-    """How many images, evenly spaced."""
+    num: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    """How many images are measured, evenly spaced."""
+    show: int = 12
+    """How many of them are in the picture, evenly spaced."""
     label: Label = None
     """Class of all images, for a model that is conditional on classes."""
     output: flags.text("FILE.png", "in the run's folder", "-o") = ""  # type: ignore[valid-type]
@@ -30,7 +32,7 @@ class Reconstruct(OfRun):
 def run(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Reconstruct, args, "jaxgen reconstruct")
-    at_least_one(num=options.num)
+    at_least_one(num=1 if options.num is None else options.num, show=options.show)
     path = output(options, f"reconstruct-{slug(options.images)}.png", (".png",))
     run = open_run(options)
     import numpy as np
@@ -38,7 +40,6 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.cli import progress
     from jaxgen.cli.inputs import named_images
     from jaxgen.core.capabilities import Reconstructor, require
-    from jaxgen.metrics.restoration import WINDOW, psnr, ssim
     from jaxgen.pictures.grid import displayed, save_png
     from jaxgen.pictures.page import beside, colour, contact_sheet, enlarged, framed, scale_for
 
@@ -46,23 +47,42 @@ def run(args: Sequence[str]) -> int:
     found = named_images(run, options.images, options.num, options.label)
     with progress.counted(len(found.image), "images") as told:
         back = run.reconstruct(found.image, found.condition, told)
-    levels, small = run.model.levels, min(run.model.shape[:2]) < WINDOW
-    ratio = np.asarray(psnr(back, found.image, levels), np.float64)
-    alike = None if small else np.asarray(ssim(back, found.image, levels), np.float64)
-    equal, near = np.isinf(ratio), [""] * len(back) if alike is None else [f", SSIM {value:.3f}" for value in alike]
-    captions = ["equal" if same else f"{db:.1f} dB{more}" for db, same, more in zip(ratio, equal, near, strict=True)]
+    ratio, alike = _measured(back, found.image, run.model.levels)
+    some = np.linspace(0, len(back) - 1, min(len(back), options.show)).astype(int)
     scale = scale_for(run.model.shape, 64)
-    shown = [colour(displayed(images, levels)) for images in (found.image, back)]
+    shown = [colour(displayed(images[some], run.model.levels)) for images in (found.image, back)]
     pairs = [beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(*shown, strict=True)]
+    captions = [caption(found.names[i], ratio[i], None if alike is None else alike[i]) for i in some]
     save_png(framed(contact_sheet(pairs, captions, 4)), path)
-    mean = means(ratio, alike)
+    mean, equal = means(ratio, alike), np.isinf(ratio)
     each: dict[str, Any] = {
         "psnr": [None if same else float(db) for db, same in zip(ratio, equal, strict=True)],
         "ssim": None if alike is None else alike.tolist(),
     }
-    figures = {"output": str(path), "step": run.step, "names": found.names, "equal": int(equal.sum())}
-    say(options.json, {**figures, "mean": mean, **each}, f"{path}: {sentence(len(back), int(equal.sum()), mean)}")
+    figures = {"output": str(path), "step": run.step, "names": found.names, "shown": some.tolist()}
+    figures |= {"equal": int(equal.sum()), "mean": mean, **each}
+    say(options.json, figures, f"{path}: {sentence(len(back), len(some), int(equal.sum()), mean)}")
     return 0
+
+
+def _measured(back: Any, image: Any, levels: int) -> tuple[Any, Any]:
+    """PSNR and SSIM of each image, of some at a time; of images smaller than its window there is no SSIM."""
+    import numpy as np
+
+    from jaxgen.explore.chunks import in_chunks
+    from jaxgen.metrics.restoration import WINDOW, psnr, ssim
+
+    def both(measure: Any) -> Any:
+        pairs = {"back": back, "image": image}
+        return in_chunks(lambda rows: measure(rows["back"], rows["image"], levels), pairs, len(image)).astype(float)
+
+    return both(psnr), None if min(np.shape(image)[1:3]) < WINDOW else both(ssim)
+
+
+def caption(name: str, psnr: float, ssim: float | None) -> str:
+    """An image's name and figures, on two lines."""
+    figures = "equal" if psnr == float("inf") else f"{psnr:.1f} dB"
+    return f"{name}\n{figures}" + ("" if ssim is None else f", SSIM {ssim:.3f}")
 
 
 def means(psnr: Any, ssim: Any) -> dict[str, float | None]:
@@ -77,13 +97,13 @@ def means(psnr: Any, ssim: Any) -> dict[str, float | None]:
     }
 
 
-def sentence(count: int, equal: int, mean: dict[str, float | None]) -> str:
+def sentence(count: int, shown: int, equal: int, mean: dict[str, float | None]) -> str:
     """Means in words, with how many images came back as they were."""
-    parts = [f"{count} images beside their reconstructions"]
+    parts = [f"{count:,} images and their reconstructions{f', {shown} of them shown' if shown < count else ''}"]
     if mean["psnr"] is None:
         parts.append("all equal")
     else:
-        rest = f" over the {count - equal} that are not equal" if equal else ""
+        rest = f" over the {count - equal:,} that are not equal" if equal else ""
         parts.append(f"PSNR {mean['psnr']:.4g} dB on average{rest}")
     if mean["ssim"] is not None:
         parts.append(f"SSIM {mean['ssim']:.4g}")

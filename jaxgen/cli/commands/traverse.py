@@ -10,30 +10,33 @@ from typing import Annotated, Any
 import tyro
 
 from jaxgen.cli import flags
-from jaxgen.cli.inputs import IMAGES, slug
+from jaxgen.cli.inputs import OfPrior, slug
 from jaxgen.cli.open import Label, OfRun, open_run
 from jaxgen.cli.output import at_least_one, output, say
 from jaxgen.core.errors import UsageError
 
-Dims = Annotated[
-    tuple[int, ...], tyro.conf.arg(metavar="N ...", help_behavior_hint="(default: those that change it most)")
-]
+Dims = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...", help_behavior_hint="(default: the most informative)")]
 Range = Annotated[
     tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH", help_behavior_hint="(default: the prior's)")
 ]
+
+LOOKED_AT = 1000
+"""Validation images by whose codes it is told which dimensions are informative."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class Traverse(OfRun):
     """Vary the numbers of one latent code, one at a time: a row for each, the rest of the code as it is."""
 
-    images: Annotated[str, tyro.conf.arg(help=IMAGES, help_behavior_hint="(default: a draw of the prior)")] = ""
+    images: OfPrior = ""
     dims: Dims = ()
-    """Dimensions to vary, counted from 0."""
+    """Dimensions to vary, counted from 0. Of an `Encoder` the most informative ones are those whose numbers vary most
+    over validation images, of others those that change the picture most."""
     num: int = 8
     """How many of them, where `--dims` names none."""
     range: Range = None
-    """The values' ends; by default three standard deviations of the prior, and no further than it goes."""
+    """The values' ends; by default three standard deviations of the prior (or, without one, of the codes of validation
+    images), and no further than it goes."""
     steps: int = 9
     """How many values."""
     seed: int = 0
@@ -55,43 +58,58 @@ def run(args: Sequence[str]) -> int:
     run = open_run(options)
     import numpy as np
 
-    from jaxgen.core.capabilities import Latent, require
-    from jaxgen.explore.latent import active, decoded, span, traverse
+    from jaxgen.cli import codes
+    from jaxgen.explore.latent import decoded, traverse
     from jaxgen.pictures.grid import displayed, save_png
     from jaxgen.pictures.strips import strips
 
-    require(run.model, Latent, "vary the numbers of a latent code")
-    z, condition, original, name = _code(run, options)
-    low, high = options.range or span(run.model)
-    dims = list(options.dims) or active(run.model, run.decode, z, options.num, condition).tolist()
+    of_image = bool(options.images)
+    codes.check_decodes(run, of_image, "vary the numbers of a latent code", "vary the code of an image")
+    one = codes.codes_named(run, options.images, 1, options.seed, options.label)
+    z = one.code[0]
+    (low, high), dims, variance, by = _choice(run, options, one)
     values = np.linspace(low, high, options.steps)
-    each = None if condition is None else condition.repeat(len(dims), 0)
-    image = decoded(run.decode, traverse(z, dims, values.tolist()), each)
-    blocks: list[Any] = [(displayed(image, run.model.levels), [f"{value:.3g}" for value in values])]
-    whole = original if options.images else run.decode(z[None], condition)
+    changed = traverse(z, dims, values.tolist())
+    condition = one.condition
+    if condition is not None:
+        condition = np.tile(condition, (*changed.shape[:2], *[1] * (condition.ndim - 1)))
+    image = decoded(run.decode, changed, condition)
+    whole = one.image if of_image else run.decode(one.code, one.condition)
     shown = displayed(np.repeat(whole[:, None], len(dims), 0), run.model.levels)
-    blocks = [(shown, ["image" if options.images else "code"]), *blocks]
+    blocks: list[Any] = [(shown, ["image" if of_image else "code"])]
+    blocks.append((displayed(image, run.model.levels), [f"{value:.3g}" for value in values]))
     own = z.reshape(-1)[dims]
-    save_png(strips(blocks, [f"z{dim} = {value:.2f}" for dim, value in zip(dims, own, strict=True)]), path)
-    figures = {"output": str(path), "step": run.step, "image": name, "dims": dims, "values": values.tolist()}
-    of = f"the code of {name}" if name else "a draw of the prior"
-    text = f"{path}: a row for each of {len(dims)} of the {z.size} numbers of {of}, from {low:g} to {high:g}"
-    say(options.json, {**figures, "code": own.tolist()}, text)
+    rows = [f"z{dim} = {value:.2f}" for dim, value in zip(dims, own, strict=True)]
+    if variance is not None:
+        rows = [f"{row}\nvariance {share:.2f}" for row, share in zip(rows, variance[dims], strict=True)]
+    of = f"the code of {one.names[0]}" if of_image else "a draw of the prior"
+    save_png(strips(blocks, rows, f"{type(run.model).__name__}, step {run.step:,}: {of}, one number varied"), path)
+    figures = {"output": str(path), "step": run.step, "image": one.names[0] if of_image else None, "dims": dims}
+    figures |= {"values": values.tolist(), "code": own.tolist()}
+    figures["variance"] = None if variance is None else variance[dims].tolist()
+    text = f"{path}: a row for each of {len(dims)} of the {z.size:,} numbers of {of}, from {low:g} to {high:g}{by}"
+    say(options.json, figures, text)
     return 0
 
 
-def _code(run: Any, options: Any) -> tuple[Any, Any, Any, str | None]:
-    """The code to vary and its condition; the image that it is of and that one's name, or None."""
-    from jaxgen.cli.inputs import conditions, named_images
-    from jaxgen.core.capabilities import Encoder, require
-    from jaxgen.explore.latent import check_encodes
+def _choice(run: Any, options: Any, one: Any) -> tuple[tuple[float, float], list[int], Any, str]:
+    """From where to where, which dimensions, the variance of all of them over validation images, where the model
+    encodes images as what it decodes and dimensions are to be chosen, and by what they were, in words."""
+    from jaxgen.cli.codes import encodes_codes, of_images
+    from jaxgen.cli.inputs import named_images
+    from jaxgen.core.capabilities import Latent
+    from jaxgen.explore.latent import ACTIVE, active, informative, prior_span, span
 
-    if not options.images:
-        condition = conditions(run, 1, options.label)
-        condition = run.model.example_condition(1) if condition is None else condition
-        return run.prior(1, options.seed)[0], condition, None, None
-    require(run.model, Encoder, "vary the code of an image")
-    found = named_images(run, options.images, 1, options.label)
-    code = run.encode(found.image, found.condition)
-    check_encodes(run.model, code)
-    return code[0], found.condition, found.image, found.names[0]
+    model, codes = run.model, None
+    if encodes_codes(model) and not (options.dims and isinstance(model, Latent)):
+        codes = of_images(run, named_images(run, "valid", LOOKED_AT, options.label)).code
+    ends = options.range or (prior_span(model) if codes is None or isinstance(model, Latent) else span(codes))
+    if options.dims:
+        return ends, list(options.dims), None, ""
+    if codes is None:
+        dims = active(run.decode, one.code[0], options.num, ends, one.condition)
+        return ends, dims.tolist(), None, ", those that change it most first"
+    order, variance = informative(codes)
+    used = f", {(variance > ACTIVE).sum():,} of them above {ACTIVE:g}" if isinstance(model, Latent) else ""
+    by = f", by their variance over the codes of {len(codes):,} validation images{used}"
+    return ends, order[: options.num].tolist(), variance[order.argsort()], by

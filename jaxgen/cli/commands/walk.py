@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxgen.cli import flags
+from jaxgen.cli.inputs import OfPrior, slug
 from jaxgen.cli.open import OfRun, open_run
 from jaxgen.cli.output import at_least_one, output, say
 from jaxgen.core.errors import UsageError
@@ -19,17 +20,25 @@ SECONDS = 0.08
 
 @dataclasses.dataclass(kw_only=True)
 class Walk(OfRun):
-    """Walk through draws of the prior, from each to the next and back to the first: a strip, or a GIF that repeats."""
+    """Walk through latent codes, from each to the next and back to the first: a strip, or a GIF that repeats."""
 
+    images: OfPrior = ""
     points: int = 5
-    """How many draws the walk goes through."""
+    """How many codes the walk goes through: images, evenly spaced, or draws of the prior."""
     steps: int = 12
     """Steps from one to the next."""
     one_way: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """End at the last draw, not at the first."""
+    """End at the last code, not at the first."""
+    way: Annotated[
+        Literal["auto", "straight", "spherical"],
+        tyro.conf.arg(help_behavior_hint="(default: straight between images, as the prior asks between draws)"),
+    ] = "auto"
+    """Straight, or along great circles."""
     seed: int = 0
     """Seed of the draws."""
-    label: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the first)")] = None
+    label: Annotated[
+        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the images' own, of draws the first)")
+    ] = None
     """Class of all images, for a model that is conditional on classes."""
     output: flags.text("FILE", "a strip in the run's folder", "-o") = ""  # type: ignore[valid-type]
     """A .png for a row of images from each draw to the next, or a .gif for one image that changes."""
@@ -41,35 +50,38 @@ def run(args: Sequence[str]) -> int:
     at_least_one(steps=options.steps)
     if options.points < 2:
         raise UsageError(f"--points must be at least 2, got {options.points}.")
-    path = output(options, f"walk-seed{options.seed}.png", (".png", ".gif"))
+    of = slug(options.images) if options.images else f"seed{options.seed}"
+    path = output(options, f"walk-{of}.png", (".png", ".gif"))
     run = open_run(options)
     import numpy as np
 
-    from jaxgen.cli import progress
-    from jaxgen.cli.inputs import conditions
-    from jaxgen.core.capabilities import Latent, require
-    from jaxgen.explore.latent import walk
+    from jaxgen.cli import codes, progress
+    from jaxgen.explore.latent import conditions_along, walk
     from jaxgen.pictures.animation import write_gif
     from jaxgen.pictures.grid import displayed, gridded, save_png
     from jaxgen.pictures.strips import strips
 
-    require(run.model, Latent, "walk from latent code to latent code")
-    codes = walk(run.model, run.prior(options.points, options.seed), options.steps, not options.one_way)
-    condition = conditions(run, 1, options.label)
-    condition = run.model.example_condition(1) if condition is None else condition
-    condition = None if condition is None else condition.repeat(len(codes), 0)
-    with progress.counted(len(codes), "images") as told:
-        image = run.decode(codes, condition, told)
+    codes.check_decodes(run, bool(options.images), "walk from latent code to latent code", "walk from image to image")
+    points = codes.codes_named(run, options.images, options.points, options.seed, options.label)
+    count, closed = len(points.code), not options.one_way
+    if count < 2:
+        raise UsageError(f"a walk wants at least 2 images, {options.images} is one.")
+    way, how = codes.way_of(run.model, options.way, bool(options.images))
+    along = walk(run.model, points.code, options.steps, closed, way)
+    with progress.counted(len(along), "images") as told:
+        image = run.decode(along, conditions_along(points.condition, options.steps, closed), told)
     if path.suffix.lower() == ".gif":
         rest = 1.0 if options.one_way else 0.0
         write_gif([gridded(one[None], run.model.levels) for one in image], path, SECONDS * len(image), rest)
     else:
-        legs = options.points - options.one_way
+        legs = count - options.one_way
         at = (np.arange(legs)[:, None] * options.steps + np.arange(options.steps + 1)) % len(image)
-        ends = [f"{leg + 1} to {(leg + 1) % options.points + 1}" for leg in range(legs)]
+        ends = [f"{points.names[leg]}\nto {points.names[(leg + 1) % count]}" for leg in range(legs)]
         above = [f"{t:.2g}" for t in np.linspace(0.0, 1.0, options.steps + 1)]
-        save_png(strips([(displayed(image[at], run.model.levels), above)], ends), path)
-    figures = {"output": str(path), "step": run.step, "points": options.points, "images": len(image)}
-    way = "from the first to the last" if options.one_way else "and back to the first"
-    say(options.json, figures, f"{path}: {len(image)} images, through {options.points} draws of the prior {way}")
+        title = f"{type(run.model).__name__}, step {run.step:,}: a walk, {how}"
+        save_png(strips([(displayed(image[at], run.model.levels), above)], ends, title), path)
+    figures = {"output": str(path), "step": run.step, "points": count, "names": points.names, "images": len(image)}
+    back = "from the first to the last" if options.one_way else "and back to the first"
+    what = "images" if options.images else "draws of the prior"
+    say(options.json, figures, f"{path}: {len(image)} images, {how} through {count} {what} {back}")
     return 0

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, UInt8
 
-from jaxgen.core.capabilities import Encoder, Reconstructor, Scored
+from jaxgen.core.capabilities import Decoder, Encoder, Reconstructor, Scored
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
@@ -40,7 +40,7 @@ LEAST_MSE = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoEncoder(Scored, Encoder, Reconstructor):
+class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
     """An auto-encoder with a code of `latent` numbers.
 
     `net` is "dense" or "conv"; `hidden` are the encoder's layers, widths of the one and feature maps of the other, and

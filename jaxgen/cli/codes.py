@@ -1,0 +1,71 @@
+"""Latent codes that a user names on the command line: those of images, or draws of the prior."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from jaxgen.cli.inputs import Found, conditions, named_images
+from jaxgen.core.capabilities import Decoder, Encoder, Latent, require, why_not
+from jaxgen.core.errors import UsageError
+from jaxgen.explore.inputs import code_shape, encoded_shape
+from jaxgen.explore.latent import check_encodes
+
+
+@dataclasses.dataclass(frozen=True)
+class Coded:
+    """Codes, a name for each, what they are decoded by, and the images that they are of, None for draws."""
+
+    code: np.ndarray
+    names: list[str]
+    condition: Any
+    image: np.ndarray | None = None
+
+
+def encodes_codes(model: Any) -> bool:
+    """Whether what the model encodes an image as is a code that it decodes."""
+    return isinstance(model, Encoder) and math.prod(encoded_shape(model)) == math.prod(code_shape(model))
+
+
+def check_decodes(run: Any, images: bool, purpose: str, of_images: str) -> None:
+    """Raises `UsageError` where the model decodes no codes, encodes no images as such where they are `images`, and has
+    no prior to draw from where they are none. `purpose` and `of_images` are what was asked for."""
+    model = require(run.model, Decoder, purpose)
+    if images:
+        require(model, Encoder, of_images)
+        check_encodes(model)
+    elif not isinstance(model, Latent):
+        name = type(model).__name__
+        raise UsageError(f"{name} has no prior to draw codes from ({why_not(model, Latent)}): name images.")
+
+
+def of_images(run: Any, found: Found, progress: Any = None) -> Coded:
+    """The codes of images, in the shape in which they are decoded."""
+    code = run.encode(found.image, found.condition, progress)
+    code = np.asarray(code).reshape(len(code), *code_shape(run.model))
+    return Coded(code, found.names, found.condition, found.image)
+
+
+def of_draws(run: Any, num: int, seed: int, label: int | None) -> Coded:
+    """Draws of the prior, all under the first condition that `conditions` gives or the model has as an example."""
+    condition = conditions(run, 1, label)
+    condition = run.model.example_condition(1) if condition is None else condition
+    condition = None if condition is None else np.repeat(condition, num, 0)
+    return Coded(run.prior(num, seed), [f"draw {i}" for i in range(num)], condition)
+
+
+def codes_named(run: Any, images: str, num: int, seed: int, label: int | None) -> Coded:
+    """`num` codes: those of images of that name, evenly spaced, or of the prior where there is none."""
+    if images:
+        return of_images(run, named_images(run, images, num, label))
+    return of_draws(run, num, seed, label)
+
+
+def way_of(model: Any, way: str, of_images: bool) -> tuple[str, str]:
+    """A way by its name, and in words: of "auto" straight between images, as the prior asks between draws."""
+    if way == "auto":
+        way = "spherical" if model.spherical and not of_images else "straight"
+    return way, "along a great circle" if way == "spherical" else "straight"
