@@ -1,8 +1,8 @@
 """ConvClassifier on MNIST. No paper's net, no published figure. Ours: to be measured.
 
 The classifier whose hidden layer gives the features of `FD[classifier_mnist]`: three blocks of a 3×3 convolution and
-pooling, 16, 32 and 64 features, 128 hidden units, dropout of a quarter; Adam with a warm-up, then a cosine to zero. Some
-five minutes of one CPU core.
+pooling, 16, 32 and 64 features, 128 hidden units, dropout of a quarter; Adam with a warm-up, then a cosine to zero.
+Some five minutes of one CPU core.
 
 Protocol: error in percent on the 10k test images. A seeded tenth of the 60k training images is held out for validation,
 which decides the best checkpoint.
