@@ -92,16 +92,7 @@ ROWS: dict[str, Model] = {
         shape=(5, 4, 3), levels=4, latent=3, net="conv", hidden=(4, 6), reconstruction="bernoulli", noise="gaussian"
     ),
     "few-labels": FewLabels(
-        shape=(5, 4, 1),
-        levels=4,
-        encoder=AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,)),
-    ),
-    "few-labels-frozen": FewLabels(
-        shape=(5, 4, 1),
-        levels=4,
-        encoder=VAE(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,)),
-        hidden=(6,),
-        frozen=True,
+        shape=(5, 4, 1), levels=4, encoder=AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,))
     ),
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
