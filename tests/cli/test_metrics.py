@@ -20,7 +20,7 @@ from jaxgen.runs.feature_judge import FeatureJudge, features_run
 
 MADE = {
     "vae": ("VAE", "VAE(shape=(size, size, 1), levels=levels, latent=3, hidden=(8,))"),
-    "digits_cnn": ("ConvClassifier", "ConvClassifier(shape=(size, size, 1), levels=levels, conv=(4,), hidden=6)"),
+    "digits_cnn": ("ConvClassifier", "ConvClassifier(shape=(size, size, 1), levels=levels, conv=(4,), hidden=48)"),
 }
 
 
@@ -42,43 +42,49 @@ def runs(tmp_path_factory):
     return home
 
 
-def test_samples_are_judged_beside_their_floor(runs, capsys):
+@pytest.fixture(scope="module")
+def vae(runs):
+    return jaxgen.load(runs / "vae")
+
+
+@pytest.fixture(scope="module")
+def net(runs):
+    return features_run(runs / "digits_cnn")
+
+
+def test_samples_are_judged_beside_their_floor(runs, vae, net, capsys):
     do = ("evaluate", runs / "vae", "--metrics", "fd,kid,prdc", "--features", runs / "digits_cnn", "--num", 40)
     found = answered(capsys, *do, "--seed", 2)
-    vae, net = jaxgen.load(runs / "vae"), features_run(runs / "digits_cnn")
     expected = quality(vae, net, vae.dataset, num=40, seed=2)
     assert {name: found[name] for name in expected.figures} == pytest.approx(expected.figures, rel=1e-5)
     assert found["floor"] == pytest.approx(expected.floor, rel=1e-5)
-    real, train = (
-        split.image[np.linspace(0, len(split) - 1, 40).astype(int)] for split in (vae.dataset.test, vae.dataset.train)
-    )
+    splits = vae.dataset.test, vae.dataset.train
+    real, train = (split.image[np.linspace(0, len(split) - 1, 40).astype(int)] for split in splits)
     features = [features_of(net, image, 17) for image in (vae.sample(40, 2), train, real)]
     assert found["fd"] == pytest.approx(frechet_distance(features[0], features[2]), rel=1e-5)
     assert found["floor"]["fd"] == pytest.approx(frechet_distance(features[1], features[2]), rel=1e-5)
-    assert (found["features"], found["num"], found["floor_of"], found["notes"]) == ("digits_cnn", 40, "train", [])
+    assert (found["features"], found["num"], found["floor_of"]) == ("digits_cnn", 40, "train")
 
 
-def test_figures_are_said_by_their_classifier_and_few_images_to_be_few(runs, capsys):
-    do = ("evaluate", runs / "vae", "--metrics", "fd,probe", "--features", runs / "digits_cnn", "--num", 6)
+def test_figures_are_said_by_their_classifier_and_few_images_to_be_few(runs, vae, net, capsys):
+    do = ("evaluate", runs / "vae", "--metrics", "fd,probe", "--features", runs / "digits_cnn", "--num", 40)
     lines = said(capsys, *do)[1].splitlines()
-    vae, net = jaxgen.load(runs / "vae"), features_run(runs / "digits_cnn")
-    found = quality(vae, net, vae.dataset, ("fd",), 6)
-    percent, stderr = probe(vae, vae.dataset, 6)
+    found, (percent, stderr) = quality(vae, net, vae.dataset, ("fd",), 40), probe(vae, vae.dataset, 40)
     assert lines == [
         f"FD[digits_cnn]  {found.figures['fd']:.4g}, floor {found.floor['fd']:.4g}",
-        "6 samples of step 1 beside 6 test images of digits; floor: as many train images in their place",
-        "6 images have no covariance of full rank in 6 features: FD is far above what it is of many images; give more, "
-        "or take kid, which is unbiased",
+        "40 samples of step 1 beside 40 test images of digits; floor: as many train images in their place",
+        "40 images have no covariance of full rank in 48 features: FD is far above what it is of many images; give "
+        "more, or take kid, which is unbiased",
         f"probe  {percent:.4g} ± {stderr:.2g} % of test images of digits told right by logistic regression on codes of "
-        "6 train images, step 1",
+        "40 train images, step 1",
     ]
 
 
-def test_a_judge_tells_the_distance_and_decides(runs):
-    net, where = features_run(runs / "digits_cnn"), str(runs / "digits_cnn")
+def test_a_judge_tells_the_distance_and_decides(runs, vae, net):
+    where = str(runs / "digits_cnn")
     judge = FeatureJudge(features=where, metrics=("fd", "kid"), num=20)
     rng = np.random.default_rng(0)
-    image, real = (rng.integers(0, 17, (n, 8, 8, 1)).astype(np.uint8) for n in (20, 30))
+    image, real = (rng.integers(0, 17, (n, 8, 8, 1)).astype(np.uint8) for n in (40, 40))
     expected = frechet_distance(features_of(net, image, 17), features_of(net, real, 17))
     told = judge.judge(image, real, 17, None)
     assert told["fd[digits_cnn]"] == pytest.approx(expected)
@@ -89,12 +95,11 @@ def test_a_judge_tells_the_distance_and_decides(runs):
     assert feature_judge._features_of_real.cache_info().misses == before, "real images are described once"
     with pytest.raises(UsageError, match="but these are 9×8×1"):
         judge.check((9, 8, 1), 17)
-    recipe = jaxgen.load(runs / "vae").recipe
-    best = dataclasses.replace(recipe, judges=(judge,), best="kid[digits_cnn]")
+    best = dataclasses.replace(vae.recipe, judges=(judge,), best="kid[digits_cnn]")
     assert deciding(best) == Deciding("kid[digits_cnn]", False, "samples")
-    missing = dataclasses.replace(recipe, judges=(FeatureJudge(features="nowhere"),))
+    missing = dataclasses.replace(vae.recipe, judges=(FeatureJudge(features="nowhere"),))
     with pytest.raises(UsageError, match="there is no run nowhere"):
-        preflight.check(missing, recipe.data.load(), ONE)
+        preflight.check(missing, vae.dataset, ONE)
 
 
 def test_a_classifier_that_is_not_good_enough_is_refused(runs):
