@@ -79,6 +79,7 @@ class VIB(Classifier, Encoder, Features):
         "Autoregressive": "it has no distribution of pixels",
         "Sampler": "it has no decoder: its code is for labels alone",
         "Latent": "it has no decoder: its code is for labels alone",
+        "Decoder": "its code is for labels alone, not for images",
         "Completer": "it has no decoder: its code is for labels alone",
         "Reconstructor": "it has no decoder: its code is for labels alone",
     }
