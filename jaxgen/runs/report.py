@@ -157,13 +157,12 @@ class Report(Reporter):
         self.close()
 
     def _headline(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Of all metrics those worth a place in one line: losses, likelihoods, and what the losses ask for."""
-
-        def worth(name: str) -> bool:
-            last = name.rpartition("/")[2]
-            return last == "loss" or name in self._highlighted or last in LIKELIHOOD
-
-        return {name: value for name, value in metrics.items() if worth(name)}
+        """Of all metrics those worth a place in one line: losses first, then likelihoods and what the losses ask for,
+        in the order in which they come, by their names."""
+        last = {name: name.rpartition("/")[2] for name in metrics}
+        losses = [name for name in metrics if last[name] == "loss"]
+        rest = [name for name in metrics if name in self._highlighted or last[name] in LIKELIHOOD]
+        return {name: metrics[name] for name in dict.fromkeys(losses + rest)}
 
     def _pace(self) -> dict[str, float]:
         rate = self._speed.rate

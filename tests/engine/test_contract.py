@@ -10,7 +10,8 @@ from helpers.stand_ins import LEVELS, SHAPE, Noisy, Table
 from jaxgen.core.capabilities import Encoder, Latent, Reconstructor
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Aux, Objective
-from jaxgen.engine.contract import contract
+from jaxgen.engine.contract import contract, is_proved
+from jaxgen.models import GatedPixelCNN, MultiScale, OrderEnsemble, PixelCNN
 
 
 def changed(kind, **methods):
@@ -128,3 +129,14 @@ def test_a_promise_to_be_separable_is_computed_where_asked_for():
     with pytest.raises(UsageError, match="promises to be separable, but a batch has the loss"):
         contract(mixed, draw, compute=True)
     contract(Table(), draw, compute=True)
+
+
+def test_only_the_librarys_own_models_are_proved_by_its_tests():
+    """A model of a user's module is not, nor is one of the library's that has it inside."""
+    small, large = PixelCNN(shape=(4, 4, 1), levels=LEVELS), GatedPixelCNN(shape=(4, 4, 1), levels=LEVELS)
+    own = type("Own", (PixelCNN,), {"__module__": "recipe"})(shape=(4, 4, 1), levels=LEVELS)
+    assert is_proved(small)
+    assert not is_proved(own)
+    for inside, proved in ((small, True), (own, False)):
+        assert is_proved(MultiScale(shape=(4, 4, 1), levels=LEVELS, small=inside, large=large)) is proved
+        assert is_proved(OrderEnsemble(shape=(4, 4, 1), levels=LEVELS, model=inside, orders=("right-down",))) is proved

@@ -88,12 +88,12 @@ def test_lines_show_what_is_worth_a_place_and_of_a_split_every_figure_but_errors
     with made(tmp_path, stream=stream) as reporter:
         reporter.started(0, 1)
         reporter.highlighted({"rate"})
-        reporter.progress(1, {"loss": 1.0, "g/loss": 3.0, "nats": 2.5, "bits_per_dim": 0.9, "rate": 0.5, "norm": 4.0})
+        reporter.progress(1, {"bits_per_dim": 0.9, "g/loss": 3.0, "loss": 1.0, "nats": 2.5, "norm": 4.0, "rate": 0.5})
         figures = {"nats": 5.5, "nats_stderr": 0.1, "bits_per_dim": 2.0, "fd": 7.0, "count": 5, "bound": False}
         reporter.evaluated(1, "valid", figures)
         reporter.evaluated(1, "samples", {"kid": 0.25})
     assert stream.getvalue().splitlines()[1:] == [
-        "step 1/1  loss 1  g/loss 3  nats 2.5  bits/dim 0.9  rate 0.5",
+        "step 1/1  g/loss 3  loss 1  bits/dim 0.9  nats 2.5  rate 0.5",
         "step 1  valid  nats 5.5  bits/dim 2  fd 7",
         "step 1  samples  kid 0.25",
     ]
