@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -30,8 +30,15 @@ class Sample(OfRun):
     """Class of all images, for a model that is conditional on classes."""
     condition: flags.text("FILE.npz", "those of the validation images") = ""  # type: ignore[valid-type]
     """An .npz whose array `condition` has what the images are drawn by, in turn, for a model of vectors or maps."""
+    prior: Literal["model", "mixture"] = "model"
+    """What codes are drawn from: the model's own prior, or a mixture of Gaussians fitted to the codes of the training
+    images; a mixture's are decoded without further draws."""
+    components: int = 10
+    """Of the mixture."""
+    covariance: Literal["full", "diagonal", "tied"] = "full"
+    """Of the mixture's components."""
     seed: int = 0
-    """Seed of the draws."""
+    """Seed of the draws, and of a mixture's start."""
     output: flags.text("FILE", "a grid in the run's folder", "-o") = ""  # type: ignore[valid-type]
     """A .png for a grid, a .gif for a grid that grows pixel by pixel, or an .npz for the uint8 images as `image`."""
     plain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -43,12 +50,18 @@ class Sample(OfRun):
 def run(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Sample, args, "jaxgen sample")
-    at_least_one(num=options.num, chunk=options.chunk)
+    at_least_one(num=options.num, chunk=options.chunk, components=options.components)
+    mixed = options.prior == "mixture"
+    if mixed and options.temperature != 1:
+        raise UsageError(f"--prior mixture draws at temperature 1, got {options.temperature:g}: leave one of both out.")
+    if not mixed and (options.components, options.covariance) != (Sample.components, Sample.covariance):
+        raise UsageError("--components and --covariance are of a mixture: add --prior mixture, or leave them out.")
     label = "" if options.label is None else f"-label{options.label}"
     label += f"-{Path(options.condition).stem}" if options.condition else ""
     warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
     plain = "-plain" if options.plain else ""
-    path = output(options, f"sample-seed{options.seed}{label}{warm}{plain}.png", (".png", ".gif", ".npz"))
+    prior = f"-{options.covariance}{options.components}" if mixed else ""
+    path = output(options, f"sample-seed{options.seed}{label}{warm}{prior}{plain}.png", (".png", ".gif", ".npz"))
     if options.plain and path.suffix.lower() == ".npz" and not options.frames:
         raise UsageError(f"--plain is about pictures, and {path} holds the images as they are: leave it out.")
     folder = new_folder(options.frames, "--frames") if options.frames else None
@@ -57,17 +70,29 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.cli.inputs import conditions
     from jaxgen.core.capabilities import Sampler, require
     from jaxgen.explore.likelihood import drawing_rank, growth
+    from jaxgen.explore.mixture import check_mixture
     from jaxgen.pictures.animation import growing, write_frames, write_gif
     from jaxgen.pictures.grid import grid, gridded, save_png
 
-    require(run.model, Sampler, "sample")
+    if mixed:
+        check_mixture(run.model)
+    else:
+        require(run.model, Sampler, "sample")
     drawn = growth(drawing_rank(run.model)) if folder or path.suffix.lower() == ".gif" else None
     condition = conditions(run, options.num, options.label, options.condition)
-    with progress.counted(options.num, "images") as told:
-        drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": told}
-        image = run.sample(options.num, options.seed, condition, **drawing)
-    figures = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
+    figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
     lines = [str(path)]
+    if mixed:
+        image, about = _of_mixture(run, options, condition)
+        figures |= about
+        lines.append(
+            f"by {options.components} {options.covariance} components fitted to {about['codes']:,} training images, "
+            f"log-density {about['nats']:.5g} nats of a code"
+        )
+    else:
+        with progress.counted(options.num, "images") as told:
+            drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": told}
+            image = run.sample(options.num, options.seed, condition, **drawing)
     page: Any = functools.partial(grid, margin=0) if options.plain else gridded
     if drawn is not None:
         grids = growing(image, drawn, run.model.levels, page)
@@ -83,3 +108,18 @@ def run(args: Sequence[str]) -> int:
         save_png(page(image, run.model.levels), path)
     say(options.json, figures, "\n".join(lines))
     return 0
+
+
+def _of_mixture(run: Any, options: Sample, condition: Any) -> tuple[Any, dict[str, Any]]:
+    """Images of draws of a mixture fitted to the codes of the training images, and what is told of it."""
+    from jaxgen.cli import progress
+    from jaxgen.cli.inputs import named_images
+    from jaxgen.explore.mixture import fitted, sampled
+
+    found = named_images(run, "train")
+    fit: dict[str, Any] = {"components": options.components, "covariance": options.covariance}
+    with progress.counted(len(found.image), "training images") as told:
+        mixture, nats = fitted(run, found.image, condition=found.condition, progress=told, seed=options.seed, **fit)
+    image = sampled(run, mixture, options.num, options.seed, condition)
+    fit |= {"codes": len(found.image), "nats": nats}
+    return image, {"prior": "mixture", **fit}
