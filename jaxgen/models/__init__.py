@@ -1,6 +1,7 @@
 """The models: one system per file, its nets, its losses and its samplers."""
 
 from jaxgen.models.classifier import ConvClassifier
+from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -18,6 +19,7 @@ from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
 __all__ = [
     "DCGAN",
+    "GAN",
     "IWAE",
     "VAE",
     "VIB",

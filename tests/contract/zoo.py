@@ -18,6 +18,7 @@ from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
+from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -119,6 +120,19 @@ ROWS: dict[str, Model] = {
         digits=2,
     ),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
+    "gan": GAN(
+        shape=(4, 4, 1),
+        levels=4,
+        net="resnet",
+        latent=6,
+        features=4,
+        norm="layer",
+        loss="hinge",
+        penalty="two-sided",
+        spectral=True,
+        pack=2,
+        condition=Classes(10),
+    ),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
 ONE = replicated(make_mesh(jax.devices()[:1]))
