@@ -73,7 +73,9 @@ def row(name: str, model: Any, asked: float | None, options: argparse.Namespace)
     import jax.numpy as jnp
     import numpy as np
 
+    from jaxgen.core.capabilities import Incremental
     from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
+    from jaxgen.verification.full_passes import complete_by_full_passes
 
     mesh = make_mesh()
     variables = random_weights(model)
@@ -86,9 +88,9 @@ def row(name: str, model: Any, asked: float | None, options: argparse.Namespace)
 
     before, _ = timed(quick, options.samples - options.samples // 2)
     naive, differing = [], "–"
-    if hasattr(model, "complete_by_full_passes") and options.naive:
+    if isinstance(model, Incremental) and options.naive:
         full = jax.jit(
-            lambda v, k, image: model.complete_by_full_passes(v, k, image, nothing), out_shardings=sharded(mesh)
+            lambda v, k, image: complete_by_full_passes(model, v, k, image, nothing), out_shardings=sharded(mesh)
         )
         blank = jax.device_put(blank, sharded(mesh))
         full = full.lower(variables, jax.random.key(0), blank).compile()

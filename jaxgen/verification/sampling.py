@@ -6,15 +6,16 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxgen.core.capabilities import Autoregressive, Completer, Sampler
+from jaxgen.core.capabilities import Autoregressive, Completer, Incremental, Sampler
 from jaxgen.core.model import Variables, with_field
+from jaxgen.verification.full_passes import complete_by_full_passes
 from jaxgen.verification.probability import SEVERAL, all_images, enumerated
 from jaxgen.verification.reading_order import reading_rank
 from jaxgen.verification.sensitivity import (
@@ -43,14 +44,6 @@ ERRORS = 5.0
 
 HOTTEST = 16.0
 """Temperature up to which it is asked what a check would notice."""
-
-
-@runtime_checkable
-class FullPasses(Protocol):
-    """A model that can also complete images by a full pass for each sub-pixel, with the same draws as `complete`."""
-
-    def complete_by_full_passes(self, variables: Any, key: Any, image: Any, given: Any, condition: Any = None) -> Any:
-        """As `Completer.complete`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -354,8 +347,8 @@ def cached(subject: Subject, key: Any) -> tuple[Check]:
     that two trials in a row are taken for a difference.
     """
     name = "cached = naive"
-    if not isinstance(subject.model, Completer) or not isinstance(subject.model, FullPasses):
-        return (Check(name, None, "it has no complete_by_full_passes beside complete"),)
+    if not isinstance(subject.model, Completer) or not isinstance(subject.model, Incremental):
+        return (Check(name, None, "it completes no images by walks with memory"),)
     other: Any = subject.first([*CACHED, subject.model.shape[:2]], subject.model.levels)
     if other is None:
         return (Check(name, None, subject.refused),)
@@ -378,7 +371,7 @@ def _against_full_passes(model: Any, weights: Variables, key: Any) -> Check:
         exact = jax.eval_shape(lambda x: model.logits(weights, x, condition), x).dtype == jnp.float64
     routes = [
         jax.jit(lambda weights, key, route=route: route(weights, key, image, given, condition))
-        for route in (model.complete, model.complete_by_full_passes)  # type: ignore[attr-defined]
+        for route in (model.complete, functools.partial(complete_by_full_passes, model))
     ]
     what = f"{num} {size(model.shape)} images in {'float64' if exact else 'float32'}"
     for trial in range(1 if exact else 2):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.core.capabilities import Autoregressive, Completer, Sampler
+from jaxgen.core.capabilities import Autoregressive, Completer, Incremental, Sampler, Walk
 from jaxgen.core.conditions import Classes
 from jaxgen.core.model import Aux, Objective
 from jaxgen.nn.lstm import shift_down, skew, unskew
@@ -51,7 +51,7 @@ class Net(Autoregressive):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Linear(Net, Sampler, Completer):
+class Linear(Net, Incremental, Sampler, Completer):
     """A user's own model: the logits are linear in what comes before. Drawn naively, so that it is its own measure."""
 
     fault: str = ""
@@ -110,8 +110,8 @@ class Linear(Net, Sampler, Completer):
     def complete(self, variables, key, image, given, condition=None):
         return self._complete(variables, key, jnp.asarray(image), jnp.asarray(given), self.fault, condition)
 
-    def complete_by_full_passes(self, variables, key, image, given, condition=None):
-        return self._complete(variables, key, jnp.asarray(image), jnp.asarray(given), "", condition)
+    def walks(self):
+        return (Walk("right-down", None, lambda variables, num, condition: None),)  # in reading order, by no walker
 
     def _complete(self, variables, key, image, given, fault, condition):
         h, w, c = self.shape

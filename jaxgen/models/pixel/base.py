@@ -186,38 +186,6 @@ class PixelModel(Incremental, Sampler, Completer):
         """Whether the given pixels come first in the model's order."""
         return is_prefix(given, self.order)
 
-    def complete_by_full_passes(
-        self,
-        variables: Variables,
-        key: PRNGKey,
-        image: Images,
-        given: Mask,
-        condition: Any = None,
-        temperature: float = 1.0,
-    ) -> UInt8[Array, "b h w c"]:
-        """`complete` as it is defined: a full pass of the network for each sub-pixel, with the same draws.
-
-        Hundreds of times slower; what `complete` is held against.
-        """
-        features = self._features(condition, len(image))
-        start, draw, noise = self._start(key, image, given, temperature)
-        num, h, w, c = start.shape
-
-        def pixel(image: Array, number: Array) -> tuple[Array, None]:
-            at = (0, number // w, number % w)
-            value = jax.lax.dynamic_slice(image, (*at, 0), (num, 1, 1, c))[:, 0, 0]
-            for k in range(c):
-                seen = jax.lax.dynamic_update_slice(image, value[:, None, None], (*at, 0))
-                outputs = cast(Array, self.net.apply(variables, to_float(seen, self.levels), features))
-                rest = outputs.shape[3:]
-                here = jax.lax.dynamic_slice(outputs, (*at, *(0 for _ in rest)), (num, 1, 1, *rest))[:, 0, 0]
-                i = number * c + k
-                value = value.at[:, k].set(draw(i, k, here, value, value[:, k], noise(i)))
-            return jax.lax.dynamic_update_slice(image, value[:, None, None], (*at, 0)), None
-
-        drawn = jax.lax.scan(pixel, start, jnp.arange(h * w))[0]
-        return cast(Array, from_raster(drawn, self.order))
-
     def _start(self, key: PRNGKey, image: Images, given: Mask, temperature: float) -> tuple[Array, Draw, Any]:
         """The image turned to raster order; what draws a sub-pixel, or leaves what is given; and the noise for it.
 

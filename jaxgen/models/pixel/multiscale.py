@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -198,40 +197,14 @@ class MultiScale(Incremental, Sampler, Completer):
         A draw from the model's conditional distribution where `completes_exactly` says so, else an approximation: the
         small image is drawn without regard to what is given between its pixels.
         """
-        routes = self.coarse.complete, self.fine.complete
-        return self._complete(routes, variables, key, image, given, condition, temperature)
-
-    def complete_by_full_passes(
-        self,
-        variables: Variables,
-        key: PRNGKey,
-        image: Images,
-        given: Mask,
-        condition: Any = None,
-        temperature: float = 1.0,
-    ) -> UInt8[Array, "b h w c"]:
-        """`complete` by a full pass of a network for each sub-pixel, with the same draws: what it is held against."""
-        routes = self.coarse.complete_by_full_passes, self.fine.complete_by_full_passes
-        return self._complete(routes, variables, key, image, given, condition, temperature)
-
-    def _complete(
-        self,
-        routes: tuple[Callable[..., Array], Callable[..., Array]],
-        variables: Variables,
-        key: PRNGKey,
-        image: Images,
-        given: Mask,
-        condition: Any,
-        temperature: float,
-    ) -> Array:
         self.check_condition(condition, len(image))
-        (draw_small, draw_large), (for_small, for_large) = routes, jax.random.split(key)
+        for_small, for_large = jax.random.split(key)
         image, given, every = jnp.asarray(image), jnp.asarray(given), slice(None, None, self.scale)
         parts = self._small_image(image), given[every, every]
-        small = draw_small(_part(variables, "small"), for_small, *parts, None, temperature)
+        small = self.coarse.complete(_part(variables, "small"), for_small, *parts, None, temperature)
         image, given = image.at[:, every, every].set(small), given.at[every, every].set(True)
         features = self._map_of(variables, image)
-        return draw_large(_part(variables, "large"), for_large, image, given, features, temperature)
+        return self.fine.complete(_part(variables, "large"), for_large, image, given, features, temperature)
 
     def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
         """Whether the given pixels come first: in S, or all of S and then of the others in the large model's order."""
