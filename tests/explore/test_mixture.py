@@ -54,7 +54,5 @@ def test_what_has_no_mixture_says_why_before_anything_is_computed(vae, capsys):
     assert "temperature 1, got 0.5" in refused(capsys, "sample", vae, *mixed, "--temperature", 0.5)
     assert "add --prior mixture" in refused(capsys, "sample", vae, "--components", 3)
     gan = Trained(DCGAN(shape=(8, 8, 1), levels=17), {}, make_mesh())
-    with pytest.raises(
-        UsageError, match="DCGAN cannot draw from a mixture fitted to the codes of its images: .* Models"
-    ):
+    with pytest.raises(UsageError, match="DCGAN cannot draw from a mixture fitted to the codes of its images"):
         mixture.fitted(gan, np.zeros((3, 8, 8, 1), np.uint8))
