@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from jaxgen.cli.inputs import Found, conditions, named_images
 from jaxgen.core.capabilities import Decoder, Encoder, Latent, require, why_not
 from jaxgen.core.errors import UsageError
-from jaxgen.explore.inputs import code_shape, encoded_shape
-from jaxgen.explore.latent import check_encodes
+from jaxgen.explore.inputs import code_shape
+from jaxgen.explore.latent import check_encodes, same_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Coded:
 
 def encodes_codes(model: Any) -> bool:
     """Whether what the model encodes an image as is a code that it decodes."""
-    return isinstance(model, Encoder) and math.prod(encoded_shape(model)) == math.prod(code_shape(model))
+    return isinstance(model, Encoder) and same_numbers(model)
 
 
 def check_decodes(run: Any, images: bool, purpose: str, of_images: str) -> None:

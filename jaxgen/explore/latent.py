@@ -156,12 +156,15 @@ def informative(z: Codes) -> tuple[Int[np.ndarray, " d"], Float[np.ndarray, " d"
     return order, variance[order]
 
 
+def same_numbers(model: Any) -> bool:
+    """Whether what the model encodes an image as is a code that it decodes: as many numbers, whatever their shape."""
+    return bool(np.prod(encoded_shape(model)) == np.prod(code_shape(model)))
+
+
 def check_encodes(model: Any) -> None:
-    """Raises `UsageError`, before anything is computed, where what the model encodes an image as is nothing that it
-    decodes: as many numbers are the same code, whatever their shape."""
-    encoded, decoded = encoded_shape(model), code_shape(model)
-    if np.prod(encoded) != np.prod(decoded):
+    """Raises `UsageError`, before anything is computed, unless the codes of images are such as the model decodes."""
+    if not same_numbers(model):
         raise UsageError(
-            f"{type(model).__name__} encodes an image as {list(encoded)} numbers, but decodes codes of "
-            f"{list(decoded)}: leave the images out, and draws of its prior are taken."
+            f"{type(model).__name__} encodes an image as {list(encoded_shape(model))} numbers, but decodes codes of "
+            f"{list(code_shape(model))}: leave the images out, and draws of its prior are taken."
         )

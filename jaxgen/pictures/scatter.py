@@ -44,9 +44,10 @@ def scatter(
     shuffled = np.random.default_rng(0).permutation(len(points))
     seen = np.unique(label) if label is not None else np.array([])
     if label is None:
-        axis.scatter(*points.T, color=COLOURS[0], **style)
+        axis.scatter(points[:, 0], points[:, 1], color=COLOURS[0], **style)
     elif len(seen) > NAMED:
-        drawn = axis.scatter(*points[shuffled].T, c=label[shuffled], cmap="viridis", **style)
+        x, y = points[shuffled].T
+        drawn = axis.scatter(x, y, c=label[shuffled], cmap="viridis", **style)
         figure.colorbar(drawn, label="label", ticks=MaxNLocator(8, integer=True))
     else:
         place = np.searchsorted(seen, label)
@@ -54,7 +55,7 @@ def scatter(
             own = shuffled[place[shuffled] // len(COLOURS) == number]
             if len(own):
                 colours = [COLOURS[i % len(COLOURS)] for i in place[own]]
-                axis.scatter(*points[own].T, marker=mark, c=colours, **style)
+                axis.scatter(points[own, 0], points[own, 1], marker=mark, c=colours, **style)
         keys = [_key(number, str(value)) for number, value in enumerate(seen)]
         figure.legend(handles=keys, title="label", loc="outside right upper", frameon=False, handletextpad=0.1)
         for number, (value, at) in enumerate(zip(seen, _apart(points, place, len(seen)))):

@@ -43,7 +43,7 @@ def strips(blocks: Sequence[Block], names: Sequence[str] = (), title: str = "") 
         height = max(part.shape[0] for block in parts for part in block)
         height = height if name is None else max(height, name.shape[0])
         cells = [beside([_centred(part, height, width) for part in block], 2) for block in parts]
-        return beside([_centred(name, height, margin), *cells] if name is not None else cells)
+        return beside([_centred(name, height, name.shape[1], margin), *cells] if name is not None else cells)
 
     rows = [line(headings, np.full((1, margin, 3), WHITE, np.uint8) if before else None)]
     for row in range(len(blocks[0][0])):

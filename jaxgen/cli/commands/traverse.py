@@ -74,7 +74,7 @@ def run(args: Sequence[str]) -> int:
     if condition is not None:
         condition = np.tile(condition, (*changed.shape[:2], *[1] * (condition.ndim - 1)))
     image = decoded(run.decode, changed, condition)
-    whole = one.image if of_image else run.decode(one.code, one.condition)
+    whole: Any = one.image if of_image else run.decode(one.code, one.condition)
     shown = displayed(np.repeat(whole[:, None], len(dims), 0), run.model.levels)
     blocks: list[Any] = [(shown, ["image" if of_image else "code"])]
     blocks.append((displayed(image, run.model.levels), [f"{value:.3g}" for value in values]))
