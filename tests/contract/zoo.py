@@ -98,8 +98,8 @@ ROWS: dict[str, Model] = {
     "vae": VAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12, 8)),
     "vae-rgb": VAE(shape=(4, 4, 3), levels=4, latent=3, hidden=(12,)),
     "vae-classes": VAE(
-        shape=(5, 4, 3),
-        levels=4,
+        shape=(5, 4, 1),
+        levels=3,
         latent=3,
         net="conv",
         hidden=(6,),

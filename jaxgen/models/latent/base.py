@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +44,9 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
     """
 
     latent: int = 50
-    net: Literal["dense", "conv"] = "dense"
+    net: str = "dense"
     hidden: tuple[int, ...] = (200, 200)
-    head: Literal["bernoulli", "softmax", "logistic"] | None = None
+    head: str | None = None
     components: int = 5
     dtype: str = "float32"
 
