@@ -166,6 +166,22 @@ class Latent(Decoder, Sampler):
         return self.decode(variables, self.prior(key, num), condition)
 
 
+class Energy(ImageModel):
+    """Gives each image an energy: the lower, the more it is like those of training."""
+
+    @abc.abstractmethod
+    def energy(self, variables: Variables, image: Images) -> Float[Array, " b"]:
+        """E(x) of each image: −log p(x), in nats up to an unknown constant, so far as training has succeeded."""
+
+
+class LatentEnergy(Latent, Energy):
+    """Has an energy of codes too, by the gradient of which chains move among them (`maths.mcmc`)."""
+
+    @abc.abstractmethod
+    def code_energy(self, variables: Variables, z: Float[Array, "b ..."]) -> Float[Array, " b"]:
+        """E of the image of each code, not rounded to levels, minus log p(z) of the prior, up to a constant."""
+
+
 class Completer(ImageModel):
     """Fills in the missing part of an image."""
 
@@ -253,6 +269,7 @@ class Features(ImageModel):
 
 CAPABILITIES: tuple[type[Model], ...] = (
     *(Scored, Density, Autoregressive, Sampler, Latent, Completer, Encoder, Reconstructor, Classifier, Features),
+    Energy,
 )
 
 
@@ -278,6 +295,8 @@ REASONS = {
     "Scored": "it has no figure of held-out data: what it draws is judged as a set",
     "Latent": "it draws from no latent code of which the prior is known",
     "Decoder": "it makes no images of codes",
+    "Energy": "it is trained to give images no energy",
+    "LatentEnergy": "it has no energy of codes, whose gradient a chain follows",
 }
 """Why a model lacks a capability, unless it has a reason of its own."""
 

@@ -1,6 +1,7 @@
 """The models: one system per file, its nets, its losses and its samplers."""
 
 from jaxgen.models.classifier import ConvClassifier
+from jaxgen.models.energy.meg import MEG
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
@@ -21,6 +22,7 @@ __all__ = [
     "DCGAN",
     "GAN",
     "IWAE",
+    "MEG",
     "VAE",
     "VIB",
     "VQVAE",

@@ -18,6 +18,7 @@ from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
+from jaxgen.models.energy.meg import MEG
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
@@ -133,6 +134,7 @@ ROWS: dict[str, Model] = {
         pack=2,
         condition=Classes(10),
     ),
+    "meg": MEG(shape=(4, 4, 1), levels=4, net="dense", latent=5, features=1, energy_steps=1, norm="none"),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
 ONE = replicated(make_mesh(jax.devices()[:1]))

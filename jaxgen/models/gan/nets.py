@@ -101,7 +101,8 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """From an image in −1 … 1 and a condition to `outputs` scores, and to the features that they are read off."""
+    """From an image in −1 … 1 and a condition to `outputs` scores, and to the features that they are read off. Without
+    `bias` no constant is added to scores, of which only differences count then."""
 
     shape: Shape
     features: int
@@ -109,6 +110,7 @@ class Critic(nn.Module):
     spectral: bool = False
     minibatch: int = 0
     outputs: int = 1
+    bias: bool = True
     dtype: str = "float32"
 
 
@@ -171,6 +173,7 @@ class Scores(nn.Module):
     spectral: bool
     minibatch: int
     outputs: int
+    bias: bool
     kernel_init: Any
     dtype: str
 
@@ -183,7 +186,7 @@ class Scores(nn.Module):
         if self.minibatch:
             close = MinibatchDiscrimination(self.minibatch)(features)
             known = jnp.concatenate([features, close.astype(features.dtype)], axis=1)
-        return layers.map(known, self.outputs).astype(jnp.float32), features.astype(jnp.float32)
+        return layers.map(known, self.outputs, bias=self.bias).astype(jnp.float32), features.astype(jnp.float32)
 
 
 class DenseCritic(Critic):
@@ -228,6 +231,9 @@ class ResNetCritic(Critic):
         return scores(self, GLOROT)(nn.relu(x).mean(axis=(1, 2)), condition, train)
 
 
+KNOBS = ("features", "norm", "spectral", "minibatch", "outputs", "bias", "dtype")
+
+
 class Nets(NamedTuple):
     """A generator and a critic that go together, and what must divide the sides of their images."""
 
@@ -248,7 +254,7 @@ NETS: Mapping[str, Nets] = MappingProxyType(
 
 def scores(critic: Any, init: Any) -> Scores:
     """What stands on a critic's last map."""
-    knobs = {name: getattr(critic, name) for name in ("features", "norm", "spectral", "minibatch", "outputs", "dtype")}
+    knobs = {name: getattr(critic, name) for name in KNOBS}
     return Scores(**knobs, kernel_init=init)
 
 
