@@ -55,6 +55,8 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
     lacks: ClassVar = {
         "Autoregressive": "its pixels are independent given a latent, which is integrated out",
         "Completer": "it has no encoder of partial images",
+        "Classifier": "it learns images, and labels at most as what they are conditioned on",
+        "Features": "distances between its codes have no meaning: measure in a classifier's features",
     }
 
     def __post_init__(self) -> None:
