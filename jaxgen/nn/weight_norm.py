@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxgen.nn import initial
 from jaxgen.nn.masked import dense
 
 LEAST_DEVIATION = 1e-2
@@ -51,7 +52,7 @@ class WeightNormConv(nn.Module):
     def __call__(self, x: Float[Array, "*s i"]) -> Float[Array, "*s2 o"]:
         """The map of `features` features, in `dtype`."""
         shape = (*self.size, x.shape[-1], self.features)
-        direction = self.param("direction", nn.initializers.normal(0.05), shape)
+        direction = self.param("direction", initial.normal(0.05), shape)
         scale, bias = jnp.ones(self.features), jnp.zeros(self.features)
         if self.is_initializing():
             y = self._convolve(x, normalised(direction, scale))

@@ -27,12 +27,12 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core import conditions
 from jaxgen.core.capabilities import Encoder, ImportanceWeighted, Latent, Reconstructor
-from jaxgen.core.checks import check_temperature
+from jaxgen.core.checks import at_least, check_temperature
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim, to_float
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
 from jaxgen.nn.bijectors.base import Bijector, summed
-from jaxgen.nn.bijectors.dequantise import Dequantiser, Uniform
+from jaxgen.nn.bijectors.dequantise import Dequantiser, Uniform, Variational
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +54,13 @@ PRIORS = {
 class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
     """A flow, given its map. `prior_name` names the distribution of each number of a code.
 
+    `dequantisation` is "uniform", or "variational": by a small flow of `noise_features` features (1902.00275).
     `dtype` is that of the nets' arithmetic ("float32", "bfloat16", "float64"); the map and its log-determinant are in
     float32 at least.
     """
 
+    dequantisation: str = "uniform"
+    noise_features: int = 32
     dtype: str = "float32"
 
     prior_name: ClassVar[str] = "gaussian"
@@ -72,8 +75,11 @@ class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        name = type(self).__name__
+        at_least(self, noise_features=1)
+        if self.dequantisation not in ("uniform", "variational"):
+            raise UsageError(f'{name}: dequantisation must be "uniform" or "variational", got {self.dequantisation!r}.')
         if self.dtype not in ("float32", "bfloat16", "float64"):
-            name = type(self).__name__
             raise UsageError(f'{name}: dtype must be "float32", "bfloat16" or "float64", got {self.dtype!r}.')
 
     @property
@@ -84,7 +90,7 @@ class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
     @property
     def dequantiser(self) -> Dequantiser:
         """What draws the noise inside a level."""
-        return Uniform()
+        return Uniform() if self.dequantisation == "uniform" else Variational(self.noise_features, dtype=self.dtype)
 
     def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters; layers that standardise do so on this batch. A batch without images stands for noise."""
@@ -92,7 +98,7 @@ class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
         image = jax.random.randint(for_image, (4, *self.shape), 0, self.levels).astype(jnp.uint8)
         image = jnp.asarray(batch.get("image", image))
         noise = self.dequantiser.init(for_dequantiser, to_float(image, self.levels))
-        x = (image + jax.random.uniform(for_noise, image.shape)) / self.levels
+        x = (image + Uniform().noise({}, to_float(image, self.levels), for_noise)[0]) / self.levels
         blank = None if self.condition is None else jnp.zeros((len(x), 1, 1, self.condition.features))
         params = {"flow": self.flow.init(for_flow, x, blank), "dequantisation": noise}
         return {"params": {name: part for name, part in params.items() if part}}
@@ -170,3 +176,14 @@ def _subtrees(model: FlowModel) -> tuple[str, ...]:
     """The subtrees of its parameters. Traced once for each model, since objectives are asked for again and again."""
     like = {"image": jax.ShapeDtypeStruct((2, *model.shape), jnp.uint8)}
     return tuple(jax.eval_shape(model.init, jax.random.key(0), like)["params"])
+
+
+def check_squeezes(name: str, shape: tuple[int, int, int], squeezes: int) -> None:
+    """Raises `UsageError` unless the sides of images can be halved so often."""
+    h, w, _ = shape
+    if h % 2**squeezes or w % 2**squeezes:
+        most = min((side & -side).bit_length() - 1 for side in (h, w))
+        raise UsageError(
+            f"{name}: its scales halve the sides {squeezes} times, and {h}×{w} can be halved {most} times without "
+            "remainder: take fewer scales, or resize the images."
+        )

@@ -55,8 +55,7 @@ class Chain(Bijector):
     def init(self, key: PRNGKey, x: Examples, condition: Array | None = None) -> Params:
         """Each part is initialised on what those before it make of the batch; parts without parameters are left out."""
         params: Params = {}
-        for name, part in self._named():
-            key, own = jax.random.split(key)
+        for own, (name, part) in zip(jax.random.split(key, len(self.parts)), self._named()):
             params[name] = part.init(own, x, condition)
             x = part.forward(params[name], x, condition)[0]
         return {name: own for name, own in params.items() if own}
