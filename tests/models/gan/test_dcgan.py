@@ -7,7 +7,8 @@ import pytest
 
 from jaxgen.core.capabilities import Density, require
 from jaxgen.core.errors import UsageError
-from jaxgen.models.gan.dcgan import DCGAN, Critic, Generator, pyramid, up_padding
+from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.gan.nets import pyramid, up_padding
 
 KEY = jax.random.key(3)
 
@@ -55,9 +56,11 @@ def test_shapes_of_generator_and_critic(shape):
     m = model(shape)
     variables = jax.eval_shape(m.init, KEY, {})
     image = jax.eval_shape(lambda v: m._apply("generator", v, jnp.zeros((2, m.latent)))[0], variables)
-    logit = jax.eval_shape(lambda v: m._apply("critic", v, jnp.zeros((2, *shape)))[0], variables)
+    scores, features = jax.eval_shape(lambda v: m._apply("critic", v, jnp.zeros((2, *shape)))[0], variables)
     assert image.shape == (2, *shape)
-    assert logit.shape == (2,)
+    assert scores.shape == (2, 1)
+    h, w = pyramid(shape)[0]
+    assert features.shape == (2, h * w * 3 * 2 ** (len(pyramid(shape)) - 2))
     widths = [a.shape[-1] for a in jax.tree.leaves(variables["params"]["critic"]) if a.ndim == 4]
     assert widths == [3 * 2**i for i in range(len(pyramid(shape)) - 1)]
 
@@ -89,13 +92,12 @@ def test_norms_are_not_on_the_generators_output_nor_the_critics_input():
 
 
 def test_nothing_is_biased_before_a_norm():
-    for net, call in [
-        (Generator((16, 16, 1), 3), jnp.zeros((2, 5))),
-        (Critic((16, 16, 1), 3), jnp.zeros((2, 16, 16, 1))),
-    ]:
-        params = net.init(KEY, call, train=False)["params"]
-        biased = [layer for layer, p in params.items() if "bias" in p and "scale" not in p]
-        assert len(biased) == (1 if isinstance(net, Generator) else 2)
+    """The generator's output has a bias, and so have the critic's first layer and its scores."""
+    params = jax.eval_shape(model((16, 16, 1)).init, KEY, {})["params"]
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    biased = [name for name in names if name.endswith("bias") and "Norm" not in name]
+    assert biased == ["critic/Conv_0/bias", "critic/Scores_0/Dense_0/bias", "generator/ConvTranspose_1/bias"]
 
 
 def test_real_and_fake_pass_the_critic_apart():
@@ -109,10 +111,10 @@ def test_real_and_fake_pass_the_critic_apart():
         train=True,
         mutable=["batch_stats"],
     )
-    fake, _ = run(m.generator, "generator", m.prior(KEY, 8))
+    fake, _ = run(m.generator, "generator", m.prior(jax.random.split(KEY, 3)[0], 8))
     real = batch["image"] / 3 * 2 - 1
-    real_logit, stats = run(m.critic, "critic", real)
-    fake_logit, _ = run(m.critic, "critic", fake)
+    (real_logit, _), stats = run(m.critic, "critic", real)
+    (fake_logit, _), _ = run(m.critic, "critic", fake)
     expected = jnp.mean(jnp.logaddexp(0, -real_logit) + jnp.logaddexp(0, fake_logit))
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, aux.updates["batch_stats"]["critic"], stats["batch_stats"])
@@ -136,8 +138,8 @@ def test_the_generator_minimises_what_it_is_named_for(loss):
     m = model(loss=loss)
     variables = jax.jit(m.init)(KEY, {})
     value, _ = m.objectives()[1].loss(variables, batch_of(m), KEY)
-    fake, _ = m._apply("generator", variables, m.prior(KEY, 8))
-    logit, _ = m._apply("critic", variables, fake)
+    fake, _ = m._apply("generator", variables, m.prior(jax.random.split(KEY)[0], 8))
+    (logit, _), _ = m._apply("critic", variables, fake)
     p = jax.nn.sigmoid(logit)
     expected = {"minimax": jnp.log(1 - p), "non-saturating": -jnp.log(p), "least-squares": (logit - 1) ** 2}[loss]
     np.testing.assert_allclose(value, expected.mean(), rtol=1e-5)
@@ -166,7 +168,7 @@ def test_a_gan_has_no_likelihood_and_says_so():
     [
         ({"shape": (4, 4, 1)}, "at least 5 pixels"),
         ({"latent": 0}, "DCGAN: latent must be at least 1, got 0"),
-        ({"loss": "hinged"}, "wanted one of minimax"),
+        ({"loss": "hinged"}, "DCGAN: loss must be one of minimax, .* Did you mean 'hinge'"),
     ],
 )
 def test_bad_knobs(knobs, message):
