@@ -123,10 +123,15 @@ def features_of(
     net: Trained, image: UInt8[np.ndarray, "b h w c"], levels: int, progress: Callable[[int], None] | None = None
 ) -> Float[np.ndarray, "b d"]:
     """The net's features of images of so many levels, in float64; fewer levels than its own are spread over them."""
+    return net.features(at_levels_of(net, image, levels), progress).astype(np.float64)
+
+
+def at_levels_of(net: Trained, image: UInt8[np.ndarray, "b h w c"], levels: int) -> UInt8[np.ndarray, "b h w c"]:
+    """Images of so many levels as ones of the net's, over which fewer are spread."""
     most_levels = net.model.levels
-    if levels != most_levels:
-        image = np.asarray(from_float(to_float(np.arange(levels, dtype=np.uint8), levels), most_levels))[image]
-    return net.features(image, progress).astype(np.float64)
+    if levels == most_levels:
+        return image
+    return np.asarray(from_float(to_float(np.arange(levels, dtype=np.uint8), levels), most_levels))[image]
 
 
 def other_split(dataset: Dataset, split: str) -> str:

@@ -3,6 +3,7 @@
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
 from jaxgen.models.gan.base import GAN
+from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -27,6 +28,7 @@ __all__ = [
     "VIB",
     "VQVAE",
     "AutoEncoder",
+    "ConditionalGAN",
     "ConvClassifier",
     "DiagonalBiLSTM",
     "FewLabels",

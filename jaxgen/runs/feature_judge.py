@@ -1,5 +1,5 @@
-"""A classifier's run as features to compare sets of images by: opened where its accuracy is good enough, and a judge of
-samples by them for a recipe."""
+"""A classifier's run, opened where its accuracy is good enough, as judges of samples for a recipe: by its features, in
+which sets of images are compared, and by its classes, which are held against those that samples were drawn under."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from jaxtyping import Float, UInt8
 from jaxgen.core.capabilities import Classifier, Features, require
 from jaxgen.core.errors import UsageError
 from jaxgen.core.judges import Judge
-from jaxgen.explore.quality import check_net, features_of
+from jaxgen.data.dataset import Split
+from jaxgen.engine.evaluate import evaluate
+from jaxgen.explore.chunks import CHUNK
+from jaxgen.explore.quality import at_levels_of, check_net, features_of
 from jaxgen.metrics.sets import METRICS, check_metrics, compared
 from jaxgen.runs.folder import read_object, read_run
 from jaxgen.runs.load import Run, opened
@@ -92,6 +95,47 @@ class FeatureJudge(Judge):
         of_real = _features_of_real(self.features, self.least_accuracy, _Images(real), levels)
         figures = compared(samples, of_real, self.metrics)
         return {name: figures[figure] for figure in figures if (name := self._named(figure)) in self.figures}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassJudge(Judge):
+    """Percent of samples that a classifier, whose run's folder is `classifier`, takes for the class that they were
+    drawn under.
+
+    `Recipe(judges=(ClassJudge(classifier="runs/classifier_mnist", num=1000),))` tells "accuracy[classifier_mnist]" of
+    a model that is conditional on classes. A perfect sampler would reach the classifier's own test accuracy; one that
+    draws the same image of a class again and again could as well, which a `FeatureJudge` would tell.
+    """
+
+    classifier: str
+    least_accuracy: float = LEAST_ACCURACY
+
+    @property
+    def figures(self) -> Mapping[str, Literal["lower", "higher"]]:
+        return {self._figure: "higher"}
+
+    @property
+    def _figure(self) -> str:
+        return f"accuracy[{Path(self.classifier).name}]"
+
+    def check(self, shape: tuple[int, ...], levels: int) -> None:
+        """Raises `UsageError` where the run tells no classes of such images."""
+        net = _net(self.classifier, self.least_accuracy)
+        require(net.model, Classifier, "tell the classes of samples")
+        check_net(net, shape, levels)
+
+    def judge(
+        self, image: UInt8[np.ndarray, "num h w c"], real: UInt8[np.ndarray, "n h w c"], levels: int, condition: Any
+    ) -> Mapping[str, float]:
+        if condition is None or np.ndim(condition) != 1:
+            raise UsageError(
+                "ClassJudge holds samples against the classes that they were drawn under, and these were drawn under "
+                "none: judge a model that is conditional on classes."
+            )
+        net = _net(self.classifier, self.least_accuracy)
+        split = Split(at_levels_of(net, image, levels), np.asarray(condition, np.int32))
+        error = evaluate(net.model, net.variables, split, mesh=net.mesh, batch=CHUNK)["error"]
+        return {self._figure: 100.0 - error}
 
 
 class _Images:

@@ -20,6 +20,7 @@ from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
 from jaxgen.models.gan.base import GAN
+from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -133,6 +134,9 @@ ROWS: dict[str, Model] = {
         spectral=True,
         pack=2,
         condition=Classes(10),
+    ),
+    "conditional-gan": ConditionalGAN(
+        shape=(4, 4, 1), levels=4, net="dense", latent=4, features=1, condition=Classes(10)
     ),
     "meg": MEG(shape=(4, 4, 1), levels=4, net="dense", latent=5, features=1, energy_steps=1, norm="none"),
 }
