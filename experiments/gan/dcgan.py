@@ -23,7 +23,10 @@ def recipe(
     channels: int = 1,
     features: int = 64,
     latent: int = 100,
-    loss: Literal["non-saturating", "minimax", "least-squares"] = "non-saturating",
+    loss: Literal[
+        "minimax", "non-saturating", "least-squares", "hinge", "wgan", "gan-qp-l1", "gan-qp-l2", "relativistic"
+    ] = "non-saturating",
+    spectral: bool = False,  # spectral normalisation of the critic, beside its batch norm
     batch: int = 128,
     steps: int = 20_000,
     lr: float = 2e-4,
@@ -31,7 +34,9 @@ def recipe(
 ) -> Recipe:
     return Recipe(
         data=source(data),
-        model=DCGAN(shape=(size, size, channels), levels=256, features=features, latent=latent, loss=loss),
+        model=DCGAN(
+            shape=(size, size, channels), levels=256, features=features, latent=latent, loss=loss, spectral=spectral
+        ),
         optimizer=optax.adam(lr, b1=0.5),
         batch=batch,
         steps=steps,

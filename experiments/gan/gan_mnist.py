@@ -1,9 +1,9 @@
 """GAN on MNIST. 1406.2661: no figure that compares. Ours: to be measured.
 
-With any loss, penalty and nets, on MNIST or other images. Losses and penalties are those of `jaxgen.maths.adversarial` and `jaxgen.maths.penalties`. Presets are the settings of
-their papers on nets of ours: `wgan` (1701.07875, with Adam of β1 = 0 in RMSprop's place), `wgan-gp` (1704.00028),
-`hinge-sn` (1802.05957), `r1` (1801.04406), `lsgan` (1611.04076), `gan-qp` (1811.07296), `relativistic` (1807.00734),
-`pacgan` (1712.04086) and `minibatch` (1606.03498).
+With any loss, penalty and nets, on MNIST or other images. Losses and penalties are those of `jaxgen.maths.adversarial`
+and `jaxgen.maths.penalties`. Presets are the settings of their papers on nets of ours: `wgan` (1701.07875, with Adam of
+β1 = 0 in RMSprop's place), `wgan-gp` (1704.00028), `hinge-sn` (1802.05957), `r1` (1801.04406), `lsgan` (1611.04076),
+`gan-qp` (1811.07296), `relativistic` (1807.00734), `pacgan` (1712.04086) and `minibatch` (1606.03498).
 
 Protocol: a GAN has no likelihood; the figures are the grid of samples in the run's folder and, with `--judge` and the
 folder of a classifier's run, FD of 5000 samples in its features, which then decides the best checkpoint. What is drawn

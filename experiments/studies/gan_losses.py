@@ -1,7 +1,7 @@
 """Losses of GANs on equal terms: the same nets, data, optimiser and steps for each loss and each hold on the critic.
 
-    python experiments/studies/gan_losses.py --data PATH --features RUN
-    python experiments/studies/gan_losses.py --data PATH --features RUN --losses hinge wgan --holds spectral --seeds 5
+    python experiments/studies/gan_losses.py --data PATH --judge RUN
+    python experiments/studies/gan_losses.py --data PATH --judge RUN --losses hinge wgan --holds spectral --seeds 5
 
 Trains `gan_mnist` for each loss, each hold on the critic (nothing, clipped weights, a gradient penalty, R1, spectral
 norm) and each seed, a run folder each, and writes a table, `gan_losses.json` and the picture `gan_losses.png` beside
@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--data", required=True, help="28×28 grey images, as `jaxgen train --data` takes them")
-    parser.add_argument("--features", required=True, help="the run of a classifier of these images")
+    parser.add_argument("--judge", required=True, help="the run of a classifier of these images")
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, help="which (default: all)")
     parser.add_argument("--holds", nargs="+", choices=HOLDS, default=tuple(HOLDS), help="which (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each (default 3)")
@@ -86,8 +86,8 @@ def study(options: argparse.Namespace, knobs: Sequence[str]) -> list[dict[str, A
     from jaxgen.core.files import write_json
     from jaxgen.runs.feature_judge import features_run
 
-    net = features_run(options.features)
-    settings = {"data": options.data, "features": str(Path(options.features).resolve()), "steps": options.steps}
+    net = features_run(options.judge)
+    settings = {"data": options.data, "judge": str(Path(options.judge).resolve()), "steps": options.steps}
     settings |= {"num": options.num, "knobs": list(knobs)}
     about = options.out / "settings.json"
     then = json.loads(about.read_text(encoding="utf-8")) if about.exists() else settings
@@ -180,6 +180,7 @@ def picture(rows: Sequence[Mapping[str, Any]], title: str) -> Any:
     """FD of each loss on a logarithmic axis, a mark for each hold, and the floor."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     from jaxgen.pictures.curves import COLOURS, MARKS
 
@@ -191,12 +192,16 @@ def picture(rows: Sequence[Mapping[str, Any]], title: str) -> Any:
         own = [row for row in rows if row["hold"] == hold and row["fd"] is not None]
         at = [losses.index(row["loss"]) + 0.12 * (number - (len(holds) - 1) / 2) for row in own]
         bars = [row["stderr"] or 0.0 for row in own]
+        bars = [[min(bar, 0.99 * row["fd"]) for bar, row in zip(bars, own)], bars]  # on a logarithmic axis 0 is no end
         style = dict(color=COLOURS[number], marker=MARKS[number], linestyle="none", capsize=3, label=hold)
         axis.errorbar(at, [row["fd"] for row in own], bars, **style)
     floor = next((row["floor"] for row in rows if row["floor"] is not None), None)
     if floor is not None:
         axis.axhline(floor, color="#888888", linewidth=1, linestyle="--", label="floor: training images")
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_xticks(range(len(losses)), losses, rotation=20)
     axis.set_ylabel("FD in a classifier's features")
     axis.set_title(title, loc="left", fontsize="medium")
