@@ -2,7 +2,7 @@
 
 Both stages in one run: the VQ-VAE of `vqvae_mnist` in the steps before `first`, then a gated PixelCNN of its 7×7 codes,
 each written as eight bits. With `--vqvae` the first stage is that of a run, whose codes are made once; steps are then
-the prior's alone, and the knobs from `entries` to `components` have no part.
+the prior's alone, and the knobs from `entries` to `commitment` have no part.
 
 Protocol: test bits/dim of the 256 grey levels, as a bound: −log p(z) − log p(x|z) of the codes z that an image has. A
 seeded tenth of the 60k training images is held out for validation.
@@ -30,6 +30,7 @@ def recipe(
     features: tuple[int, ...] = (64, 64),  # of the halving convolutions
     blocks: int = 2,
     components: int = 5,  # logistics for every pixel; 0: a softmax
+    commitment: float = 4.0,
     digits: int = 8,  # in which a code is written for the prior
     layers: int = 6,  # of the prior
     prior_features: int = 64,
@@ -44,7 +45,7 @@ def recipe(
 ) -> Recipe:
     image = dict(shape=(28, 28, 1), levels=256)
     nets = dict(entries=entries, latent=latent, features=features, blocks=blocks, components=components)
-    stage_one = model_of(vqvae) if vqvae else VQVAE(**nets, **image)
+    stage_one = model_of(vqvae) if vqvae else VQVAE(commitment=commitment, **nets, **image)
     first = 0 if vqvae else first
     parts = ("params", "codebook") if vqvae else ()
     prior = GatedPixelCNN(layers=layers, features=prior_features, dropout=dropout, **image)
@@ -65,7 +66,7 @@ def recipe(
 SMOKE = dict(
     entries=4,
     latent=2,
-    features=(4, 4),
+    features=(4,),
     blocks=0,
     components=1,
     digits=1,

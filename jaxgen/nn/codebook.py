@@ -33,7 +33,7 @@ Codebook = Mapping[str, Any]
 
 def fresh_codebook(key: PRNGKey, count: int, width: int) -> dict[str, Array]:
     """A codebook of `count` entries from N(0, I), which hardly count: `restarted` begins it with the first batch."""
-    return {"share": jnp.full(count, FRESH), "sum": FRESH * jax.random.normal(key, (count, width))}
+    return {"share": jnp.full(count, FRESH, jnp.float32), "sum": FRESH * jax.random.normal(key, (count, width))}
 
 
 def vectors_of(codebook: Codebook) -> Float[Array, "k d"]:

@@ -117,8 +117,8 @@ ROWS: dict[str, Model] = {
     "vq-prior": VQPrior(
         shape=(6, 6, 1),
         levels=2,
-        vqvae=VQVAE(shape=(6, 6, 1), levels=2, entries=4, latent=2, features=(4,), blocks=0),
-        prior=PixelCNN(shape=(3, 3, 2), levels=2, layers=1, features=6, head=6),
+        vqvae=VQVAE(shape=(6, 6, 1), levels=2, entries=16, latent=2, features=(4,), blocks=0),
+        prior=PixelCNN(shape=(3, 3, 2), levels=4, layers=1, features=6, head=6),
         digits=2,
     ),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
