@@ -6,6 +6,7 @@ from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
+from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
@@ -24,6 +25,7 @@ __all__ = [
     "DCGAN",
     "GAN",
     "IWAE",
+    "LAPGAN",
     "LAPGAN",
     "MEG",
     "VAE",

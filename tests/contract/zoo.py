@@ -22,6 +22,7 @@ from jaxgen.models.energy.meg import MEG
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
@@ -138,6 +139,7 @@ ROWS: dict[str, Model] = {
     "conditional-gan": ConditionalGAN(
         shape=(4, 4, 1), levels=4, net="dense", latent=4, features=1, condition=Classes(10)
     ),
+    "lapgan": LAPGAN(shape=(8, 4, 1), levels=4, halvings=1, latent=6, features=3),
     "meg": MEG(shape=(4, 4, 1), levels=4, net="dense", latent=5, features=1, energy_steps=1, norm="none"),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
