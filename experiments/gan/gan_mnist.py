@@ -18,6 +18,7 @@ from typing import Literal
 import optax
 
 from jaxgen import Recipe
+from jaxgen.core.errors import UsageError
 from jaxgen.data.source import source
 from jaxgen.models.gan.base import GAN
 from jaxgen.runs.feature_judge import FeatureJudge
@@ -51,6 +52,8 @@ def recipe(
     judge: str = "",  # a classifier's run, in whose features samples are compared with images
     evaluate_every: int = 1000,
 ) -> Recipe:
+    if pack > 1 and batch % pack:
+        raise UsageError(f"gan_mnist: pack={pack} must divide the batch, got batch={batch}: change either.")
     return Recipe(
         data=source(data),
         model=GAN(

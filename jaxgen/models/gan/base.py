@@ -56,6 +56,10 @@ class GAN(Latent):
     pack            images of one kind that the critic sees at once
     minibatch       kernels of minibatch discrimination, 0: none
     condition       classes or vectors that both nets are told
+
+    >>> model = GAN(shape=(28, 28, 1), levels=256, loss="wgan", penalty="two-sided", critic_steps=5)
+    >>> [(objective.name, objective.every) for objective in model.objectives()]
+    [('critic', 1), ('generator', 5)]
     """
 
     net: Literal["dense", "dcgan", "resnet"] = "dcgan"

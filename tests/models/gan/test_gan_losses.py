@@ -47,7 +47,7 @@ def test_the_study_trains_what_is_not_there(tmp_path, monkeypatch, capsys):
     from jaxgen.cli.main import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(judges, "features_run", functools.partial(judges.features_run, least_accuracy=0))
+    monkeypatch.setattr(judges, "features_run", functools.partial(judges.features_run, least_accuracy=0.0))
     draw = np.random.default_rng(0)
     splits = {name: draw.integers(0, 256, (16, 8, 8, 1)).astype(np.uint8) for name in ("train", "valid", "test")}
     labels = {f"{name}_label": draw.integers(0, 10, 16) for name in splits}
