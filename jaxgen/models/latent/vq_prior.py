@@ -152,12 +152,13 @@ class VQPrior(Density, Sampler, Encoder, Reconstructor):
 
     def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """log p(z_q) + log p(x|z_q) of the codes that each image has, a lower bound of log p(x). Draws nothing."""
-        return -sum(self.nats(variables, image, condition).values())
+        parts = self.nats(variables, image, condition)
+        return -parts["code_nats"] - parts["reconstruction_nats"]
 
     def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
         """ "nats" and "bits_per_dim" of the bound, and the two parts that make up the former."""
         parts = self.nats(variables, batch["image"], self.condition_of(batch))
-        nats = sum(parts.values())
+        nats = parts["code_nats"] + parts["reconstruction_nats"]
         return {"nats": nats, "bits_per_dim": bits_per_dim(nats, self.shape), **parts}
 
     def sample(
