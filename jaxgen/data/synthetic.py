@@ -1,4 +1,5 @@
-"""Images drawn by a formula, of which everything is known: the moon by its phases. Nothing is downloaded."""
+"""Data drawn by a formula, of which everything is known: the moon by its phases; points around centres on a ring or a
+grid; and digits stacked in threes, which have a thousand kinds. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -62,6 +63,108 @@ def moons(
     return Source("moons", load)
 
 
+def gaussian_ring(modes: int = 8, num: int = 2000, std: float = 0.02, radius: float = 1.0, seed: int = 0) -> Source:
+    """Points in the plane around `modes` centres on a circle, as many around each: see `points_around`.
+
+    >>> data = gaussian_ring(num=800).load()
+    >>> data.train["x"].shape, data.train["label"].max()
+    ((800, 2), 7)
+    """
+    if modes < 1:
+        raise UsageError(f"gaussian_ring: modes must be at least 1, got {modes}.")
+    return points_around(f"ring of {modes}", ring_centres(modes, radius), num, std, seed)
+
+
+def gaussian_grid(side: int = 5, num: int = 2000, std: float = 0.02, half: float = 1.0, seed: int = 0) -> Source:
+    """Points in the plane around `side`×`side` centres from −`half` to `half`, as many around each: see
+    `points_around`."""
+    if side < 2:
+        raise UsageError(f"gaussian_grid: side must be at least 2, got {side}.")
+    return points_around(f"grid of {side * side}", grid_centres(side, half), num, std, seed)
+
+
+def ring_centres(modes: int, radius: float) -> Float[np.ndarray, "k 2"]:
+    """Evenly around a circle, from the right and against the clock.
+
+    >>> ring_centres(4, 2.0).round(6).tolist()
+    [[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0], [-0.0, -2.0]]
+    """
+    angle = 2 * np.pi * np.arange(modes) / modes
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def grid_centres(side: int, half: float) -> Float[np.ndarray, "k 2"]:
+    """A square of side × side, row by row from below."""
+    line = np.linspace(-half, half, side)
+    return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+
+
+def points_around(name: str, centres: Float[np.ndarray, "k d"], num: int, std: float, seed: int = 0) -> Source:
+    """Gaussians of standard deviation `std` around centres: a set of points without images.
+
+    A split has "x", float32[n,d], and as "label" the number of the centre; centres take turns, so that each has its
+    share. Of `num` points for training the validation and the test split have a fourth each. Raises `UsageError` for
+    fewer than 4 points, and a deviation that is not above 0.
+    """
+    check_seed(seed)
+    if num < 4:
+        raise UsageError(f"{name}: num must be at least 4, got {num}.")
+    if not 0 < std < np.inf:
+        raise UsageError(f"{name}: std must be a number above 0, got {std}.")
+
+    def load() -> Dataset:
+        splits = {}
+        for stream, split in enumerate(("train", "valid", "test")):
+            draw = np.random.Generator(np.random.Philox(key=[seed, stream]))
+            label = np.arange(num if split == "train" else num // 4, dtype=np.int32) % len(centres)
+            x = centres[label] + std * draw.standard_normal((len(label), centres.shape[1]))
+            splits[split] = Split(x=x.astype(np.float32), label=label)
+        return finish(name, splits, None, f"points around a {name} centres by seed {seed}, {std:g} wide")
+
+    return Source(name, load)
+
+
+def stacked_mnist(of: Source, num: int | None = None, seed: int = 0) -> Source:
+    """Three digits in the three channels of an image, drawn independently (1611.02163, §3.3.1): a thousand modes.
+
+    `of` are grey images of digits with labels 0 to 9, such as `source("tfds:mnist")`. Each split is stacked from its
+    own images, the training split to `num` images, all others, and that too where `num` is None, to as many as there
+    are digits. The label, 0 to 999, reads like the digits from the first channel to the last. Raises `UsageError` for
+    other images, for data under a transform, and fewer than 1 image.
+
+    >>> from jaxgen.data.arrays import digits
+    >>> data = stacked_mnist(digits(), num=100).load()
+    >>> data.shape, len(data.train), data.levels
+    ((8, 8, 3), 100, 17)
+    """
+    check_seed(seed)
+    if num is not None and num < 1:
+        raise UsageError(f"stacked_mnist: num must be at least 1, got {num}.")
+
+    def load() -> Dataset:
+        digits = of.load()
+        if digits.transform is not None:
+            raise UsageError(f"stacked_mnist: {digits.name} is under a transform: stack the images, then transform.")
+        splits = {}
+        for stream, (name, split) in enumerate(digits.splits().items()):
+            label = split.label
+            if digits.shape[2] != 1 or label is None or label.min() < 0 or label.max() > 9:
+                raise UsageError(
+                    f"stacked_mnist: wanted grey images with labels 0 to 9, but {digits.name} has "
+                    f"{digits.shape[2]} channels and {'no labels' if label is None else f'labels to {label.max()}'}."
+                )
+            count = num if name == "train" and num is not None else len(split)
+            draw = np.random.Generator(np.random.Philox(key=[seed, stream]))
+            rows = draw.integers(len(split), size=(count, 3))
+            image = np.stack([split.image[rows[:, i], :, :, 0] for i in range(3)], axis=-1)
+            splits[name] = Split(image, (label[rows] @ [100, 10, 1]).astype(np.int32))
+        return finish(
+            "stacked_mnist", splits, digits.levels, f"three of each split's images by seed {seed}: {digits.protocol}"
+        )
+
+    return Source("stacked_mnist", load)
+
+
 def drawn_moons(
     phase: Float[np.ndarray, " n"],
     size: int,
@@ -75,7 +178,7 @@ def drawn_moons(
     cos(π·phase)·√(1 − y²), so that the lit share of the disk is (1 − cos(π·phase)) / 2.
 
     >>> new, half, full = drawn_moons(np.array([0.0, 0.5, 1.0]), 64).astype(float)
-    >>> round((half - new).sum() / (full - new).sum(), 3)
+    >>> round(float((half - new).sum() / (full - new).sum()), 3)
     0.5
     """
     phase = np.asarray(phase, np.float64)
