@@ -1,8 +1,8 @@
 """VQPrior on MNIST. 1711.00937 has no figure for it. Ours: to be measured.
 
-Both stages in one run: the VQ-VAE of `vqvae_mnist` in the steps before `first`, then a gated PixelCNN of its 7×7 codes,
-each written as eight bits. With `--vqvae` the first stage is that of a run, whose codes are made once; steps are then
-the prior's alone, and the knobs from `entries` to `commitment` have no part.
+Both stages in one run: the VQ-VAE of `vqvae_mnist` in the steps before `first`, then a gated PixelCNN of its 7×7 codes.
+With `--vqvae` the first stage is that of a run, whose codes are made once; steps are then the prior's alone, and the
+knobs from `entries` to `commitment` have no part.
 
 Protocol: test bits/dim of the 256 grey levels, as a bound: −log p(z) − log p(x|z) of the codes z that an image has. A
 seeded tenth of the 60k training images is held out for validation.
@@ -31,7 +31,7 @@ def recipe(
     blocks: int = 2,
     components: int = 5,  # logistics for every pixel; 0: a softmax
     commitment: float = 4.0,
-    digits: int = 8,  # in which a code is written for the prior
+    digits: int = 1,  # in which a code is written for the prior
     layers: int = 6,  # of the prior
     prior_features: int = 64,
     dropout: float = 0.1,
@@ -69,7 +69,6 @@ SMOKE = dict(
     features=(4,),
     blocks=0,
     components=1,
-    digits=1,
     layers=1,
     prior_features=4,
     batch=8,
