@@ -38,7 +38,7 @@ def importance_bound(log_weights: Float[Array, "*b k"]) -> Float[Array, "*b"]:
 
     Its gradient is Σ_i ŵ_i ∇ log w_i with ŵ_i = w_i / Σ_j w_j (1509.00519, eq. 14).
 
-    >>> float(importance_bound(jnp.log(jnp.array([1.0, 2.0, 6.0]))).round(4))  # log 3
+    >>> round(float(importance_bound(jnp.log(jnp.array([1.0, 2.0, 6.0])))), 4)  # log 3
     1.0986
     """
     return jax.nn.logsumexp(log_weights, axis=-1) - math.log(log_weights.shape[-1])
