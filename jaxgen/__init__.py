@@ -21,11 +21,11 @@ _HOMES = {
     "jaxgen.models": (
         *("AutoEncoder", "ConditionalGAN", "FewLabels", "GAN"),
         *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
-        *("IWAE", "PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "VAE", "VIB", "VQPrior", "VQVAE"),
+        *("IWAE", "PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "SemiSupervisedGAN", "VAE", "VIB", "VQPrior", "VQVAE"),
     ),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),
-        *("idx", "labelled", "npz", "requantised", "source", "tfds"),
+        *("idx", "labelled", "npz", "partly_labelled", "requantised", "source", "tfds"),
     ),
     "jaxgen.core.judges": ("Judge",),
     "jaxgen.engine.contract": ("contract",),

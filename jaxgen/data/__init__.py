@@ -6,7 +6,7 @@ from jaxgen.data.dataset import Dataset, Source, Split, Transform
 from jaxgen.data.picture_folder import folder
 from jaxgen.data.source import source
 from jaxgen.data.tfds import tfds
-from jaxgen.data.transforms import dynamic_binarization, flipped, labelled, requantised
+from jaxgen.data.transforms import dynamic_binarization, flipped, labelled, partly_labelled, requantised
 
 __all__ = [
     "Dataset",
@@ -21,6 +21,7 @@ __all__ = [
     "idx",
     "labelled",
     "npz",
+    "partly_labelled",
     "requantised",
     "source",
     "tfds",

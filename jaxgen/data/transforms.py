@@ -16,6 +16,7 @@ from jaxtyping import Array, Key
 
 from jaxgen.core import images
 from jaxgen.core.checks import check_seed
+from jaxgen.core.conditions import UNLABELLED
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Batch
 from jaxgen.data.dataset import Dataset, Source, Split, Transform, permutation, take
@@ -113,30 +114,71 @@ def labelled(source: Source, num: int, seed: int = 0) -> Source:
     check_seed(seed)
 
     def change(data: Dataset) -> Dataset:
-        label = data.train.label
-        if label is None:
-            raise UsageError(f"{data.name}: wanted {num} labelled training images, but these data have no labels.")
-        classes = np.unique(label)
-        if not len(classes) <= num <= len(label):
-            raise UsageError(
-                f"{data.name}: wanted from {len(classes)} labelled images, one of each class, to all {len(label)} "
-                f"training images, got {num}."
-            )
-        index = []
-        for i, value in enumerate(classes):
-            own = np.flatnonzero(label == value)
-            share = num // len(classes) + (i < num % len(classes))
-            if share > len(own):
-                least = np.unique(label, return_counts=True)[1].min()
-                raise UsageError(
-                    f"{data.name}: {num} labelled images are {share} of class {value}, which has {len(own)}: give "
-                    f"{len(classes) * least}, say."
-                )
-            index.append(own[permutation(len(own), seed, i)[:share]])
         protocol = f"{data.protocol}; {num} labelled training images, as many of each class, draw {seed}"
-        return dataclasses.replace(data, train=take(data.train, np.sort(np.concatenate(index))), protocol=protocol)
+        return dataclasses.replace(data, train=take(data.train, _balanced(data, num, seed)), protocol=protocol)
 
     return _changed(source, f"{num} labels, draw {seed}", change)
+
+
+def partly_labelled(source: Source, num: int, seed: int = 0) -> Source:
+    """All training images, `num` of them with labels, the same as `labelled` draws; the labels of the others are −1,
+    and validation and test stay whole. In training each image has one of the labelled beside it, drawn anew at each
+    use: "labelled_image", with its "labelled_label".
+
+    Raises `UsageError` as `labelled` does, and after a transform that draws.
+
+    >>> from jaxgen.data import digits
+    >>> (partly_labelled(digits(), 25).load().train.label >= 0).sum().item()
+    25
+    """
+    check_seed(seed)
+
+    def change(data: Dataset) -> Dataset:
+        if data.transform is not None:
+            raise UsageError(f"{data.name}: take away labels before anything is drawn, of the source itself.")
+        index = _balanced(data, num, seed)
+        few = take(data.train, index)
+        label = np.full(len(data.train), UNLABELLED, np.int32)
+        label[index] = few["label"]
+
+        def accompanied(batch: Batch, key: Key[Array, ""], train: bool) -> Batch:
+            if not train:
+                return batch
+            drawn = jax.random.randint(key, batch["label"].shape, 0, num)
+            beside = {f"labelled_{name}": jnp.asarray(few[name])[drawn] for name in ("image", "label")}
+            return {**batch, **beside}
+
+        protocol = f"{data.protocol}; {num} training images with labels, as many of each class, draw {seed}"
+        return dataclasses.replace(
+            data, train=data.train.replaced(label=label), transform=accompanied, protocol=protocol
+        )
+
+    return _changed(source, f"{num} of all labels, draw {seed}", change)
+
+
+def _balanced(data: Dataset, num: int, seed: int) -> np.ndarray:
+    """Sorted indices of `num` training images, as many of each class."""
+    label = data.train.label
+    if label is None:
+        raise UsageError(f"{data.name}: wanted {num} labelled training images, but these data have no labels.")
+    classes = np.unique(label)
+    if not len(classes) <= num <= len(label):
+        raise UsageError(
+            f"{data.name}: wanted from {len(classes)} labelled images, one of each class, to all {len(label)} "
+            f"training images, got {num}."
+        )
+    index = []
+    for i, value in enumerate(classes):
+        own = np.flatnonzero(label == value)
+        share = num // len(classes) + (i < num % len(classes))
+        if share > len(own):
+            least = np.unique(label, return_counts=True)[1].min()
+            raise UsageError(
+                f"{data.name}: {num} labelled images are {share} of class {value}, which has {len(own)}: give "
+                f"{len(classes) * least}, say."
+            )
+        index.append(own[permutation(len(own), seed, i)[:share]])
+    return np.sort(np.concatenate(index))
 
 
 def _changed(source: Source, what: str, change: Callable[[Dataset], Dataset]) -> Source:

@@ -7,6 +7,7 @@ from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.gan.lapgan import LAPGAN
+from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
@@ -43,5 +44,6 @@ __all__ = [
     "PixelCNNPlusPlus",
     "PixelSNAIL",
     "RowLSTM",
+    "SemiSupervisedGAN",
     "VQPrior",
 ]

@@ -23,6 +23,7 @@ from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
+from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
@@ -140,6 +141,9 @@ ROWS: dict[str, Model] = {
         shape=(4, 4, 1), levels=4, net="dense", latent=4, features=1, condition=Classes(10)
     ),
     "lapgan": LAPGAN(shape=(8, 4, 1), levels=4, halvings=1, latent=6, features=3),
+    "semi-supervised-gan": SemiSupervisedGAN(
+        shape=(5, 4, 1), levels=4, latent=4, hidden=(12, 8), generator_hidden=(12,)
+    ),
     "meg": MEG(shape=(4, 4, 1), levels=4, net="dense", latent=5, features=1, energy_steps=1, norm="none"),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
