@@ -65,8 +65,9 @@ class SpectralLayer(nn.Module):
         draw = lambda: _unit(jax.random.normal(self.make_rng("params"), (self.features,)))  # noqa: E731
         kept = self.variable("batch_stats", "u", draw)
         u = kept.value
-        for _ in range(FIRST_ITERATIONS if fresh else 1):
-            sigma, u = power_iteration(matrix, u)
+        if fresh:
+            u = lax.fori_loop(0, FIRST_ITERATIONS, lambda _, u: power_iteration(matrix, u)[1], u)
+        sigma, u = power_iteration(matrix, u)
         if train or fresh:
             kept.value = u
         return sigma
