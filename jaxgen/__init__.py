@@ -19,7 +19,7 @@ _HOMES = {
     ),
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
-        *("AutoEncoder", "ConditionalGAN", "FewLabels", "GAN"),
+        *("AutoEncoder", "ConditionalGAN", "FewLabels", "GAN", "MEG"),
         *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
         *("IWAE", "PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "SemiSupervisedGAN", "VAE", "VIB", "VQPrior", "VQVAE"),
     ),

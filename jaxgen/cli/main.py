@@ -29,6 +29,7 @@ COMMANDS = {
     "complete": ("RUN --images … --keep …", "fill in the missing part of images"),
     "surprise": ("RUN --images …", "heat maps of the bits of each pixel"),
     "rank": ("RUN IMAGES", "images by their likelihood, the likeliest first"),
+    "anomaly": ("RUN --against DATA", "how well a model tells its own images from other data"),
     "field": ("RUN", "the effective receptive field of the centre"),
     "interpolate": ("RUN", "images on the way from one latent code to another"),
     "walk": ("RUN", "a walk from code to code, as a strip or moving"),

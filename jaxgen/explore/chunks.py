@@ -100,6 +100,11 @@ def describing(model: Any) -> Program:
     return lambda variables, key, rows: model.features(variables, rows["image"])
 
 
+def energies(model: Any) -> Program:
+    """The program of the energies of images."""
+    return lambda variables, key, rows: model.energy(variables, rows["image"])
+
+
 def reconstruction(model: Any) -> Program:
     """The program that passes images through their representation and back."""
     return lambda variables, key, rows: model.reconstruct(variables, rows["image"], rows["condition"])

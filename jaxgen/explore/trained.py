@@ -21,6 +21,7 @@ from jaxgen.core.capabilities import (
     Decoder,
     Density,
     Encoder,
+    Energy,
     Features,
     Latent,
     Reconstructor,
@@ -38,6 +39,7 @@ from jaxgen.explore.chunks import (
     describing,
     drawing_codes,
     encoding,
+    energies,
     in_chunks,
     influencing,
     reconstruction,
@@ -147,6 +149,11 @@ class Trained:
         """The features of each image, in which sets of images are compared: `explore.quality`."""
         require(self.model, Features, "give features of images")
         return self._run((describing,), *self._rows(image), progress=progress)
+
+    def energy(self, image: Images, progress: Callable[[int], None] | None = None) -> Float[np.ndarray, " b"]:
+        """The energy of each image, lower for those that are more like the ones of training."""
+        require(self.model, Energy, "give images an energy")
+        return self._run((energies,), *self._rows(image), progress=progress)
 
     def reconstruct(
         self, image: Images, condition: Any = None, progress: Callable[[int], None] | None = None

@@ -37,6 +37,14 @@ class Sample(OfRun):
     """Of the mixture."""
     covariance: Literal["full", "diagonal", "tied"] = "full"
     """Of the mixture's components."""
+    chain: Literal["none", "mala", "langevin"] = "none"
+    """Move each code from the prior on by a chain that follows the gradient of E(G(z)) − log p(z), for a model with an
+    energy: the picture has a row for each of the first chains, the .gif all of them step by step, the .npz their
+    ends."""
+    chain_steps: int = 100
+    """Steps of a chain."""
+    step_size: float = 0.05
+    """α of a chain's steps z + α∇ + √(2α)ξ; with one too large MALA stays where it is, and says so."""
     seed: int = 0
     """Seed of the draws, and of a mixture's start."""
     output: flags.text("FILE", "a grid in the run's folder", "-o") = ""  # type: ignore[valid-type]
@@ -56,12 +64,15 @@ def run(args: Sequence[str]) -> int:
         raise UsageError(f"--prior mixture draws at temperature 1, got {options.temperature:g}: leave one of both out.")
     if not mixed and (options.components, options.covariance) != (Sample.components, Sample.covariance):
         raise UsageError("--components and --covariance are of a mixture: add --prior mixture, or leave them out.")
+    _check_chain(options)
     label = "" if options.label is None else f"-label{options.label}"
     label += f"-{Path(options.condition).stem}" if options.condition else ""
     warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
     plain = "-plain" if options.plain else ""
     prior = f"-{options.covariance}{options.components}" if mixed else ""
-    path = output(options, f"sample-seed{options.seed}{label}{warm}{prior}{plain}.png", (".png", ".gif", ".npz"))
+    chain = "" if options.chain == "none" else f"-{options.chain}{options.chain_steps}-{options.step_size:g}"
+    name = f"sample-seed{options.seed}{label}{warm}{prior}{chain}{plain}.png"
+    path = output(options, name, (".png", ".gif", ".npz"))
     if options.plain and path.suffix.lower() == ".npz" and not options.frames:
         raise UsageError(f"--plain is about pictures, and {path} holds the images as they are: leave it out.")
     folder = new_folder(options.frames, "--frames") if options.frames else None
@@ -78,6 +89,8 @@ def run(args: Sequence[str]) -> int:
         check_mixture(run.model)
     else:
         require(run.model, Sampler, "sample")
+    if options.chain != "none":
+        return _by_chain(run, options, path, folder)
     drawn = growth(drawing_rank(run.model)) if folder or path.suffix.lower() == ".gif" else None
     condition = conditions(run, options.num, options.label, options.condition)
     figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
@@ -123,3 +136,68 @@ def _of_mixture(run: Any, options: Sample, condition: Any) -> tuple[Any, dict[st
     image = sampled(run, mixture, options.num, options.seed, condition)
     fit |= {"codes": len(found.image), "nats": nats}
     return image, {"prior": "mixture", **fit}
+
+
+ROWS, COLUMNS, MOMENTS = 10, 11, 51
+"""Chains and moments of each that a picture shows, and moments that a moving one shows, evenly spaced."""
+
+
+def _check_chain(options: Sample) -> None:
+    """Raises `UsageError` for flags that no chain goes with, and for flags of a chain without one."""
+    if options.chain == "none":
+        if (options.chain_steps, options.step_size) != (Sample.chain_steps, Sample.step_size):
+            raise UsageError("--chain-steps and --step-size are of a chain: add --chain mala, or leave them out.")
+        return
+    at_least_one(**{"chain-steps": options.chain_steps})
+    if options.prior != "model" or options.temperature != 1:
+        raise UsageError(
+            "--chain begins at draws of the model's own prior at temperature 1: leave --prior and --temperature out."
+        )
+
+
+def _by_chain(run: Any, options: Sample, path: Path, folder: Path | None) -> int:
+    """The command where codes are moved by chains; returns its exit code."""
+    import numpy as np
+
+    from jaxgen.cli import progress
+    from jaxgen.cli.inputs import conditions
+    from jaxgen.explore.chains import chains, check_chains
+    from jaxgen.explore.latent import decoded
+    from jaxgen.pictures.animation import write_frames, write_gif
+    from jaxgen.pictures.grid import displayed, grid, gridded, save_png
+    from jaxgen.pictures.strips import strips
+
+    chain, steps, size, levels = options.chain, options.chain_steps, options.step_size, run.model.levels
+    check_chains(run.model, chain, steps, size)
+    conditions(run, options.num, options.label, options.condition)
+    with progress.counted(options.num, "chains") as told:
+        z, accepted = chains(run, options.num, steps, size, chain, options.seed, options.chunk, told)
+    page: Any = functools.partial(grid, margin=0) if options.plain else gridded
+    moving = folder is not None or path.suffix.lower() == ".gif"
+    rate = float(accepted.mean())
+    about = f"{options.num} chains of {steps} steps of {size:g} by {chain}, {100 * rate:.1f} % of them accepted"
+    figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
+    figures |= {"chain": chain, "chain_steps": steps, "step_size": size, "acceptance": rate}
+    lines = [f"{path}: {about}"]
+    if moving:
+        moments = np.linspace(0, steps, min(steps + 1, MOMENTS)).round().astype(int)
+        image = decoded(run.decode, z[:, moments])
+        grids = [page(image[:, i], levels) for i in range(len(moments))]
+        if path.suffix.lower() == ".gif":
+            write_gif(grids, path)
+        if folder is not None:
+            write_frames(grids, folder)
+            figures["frames"] = str(folder)
+            lines.append(f"{folder}: {len(grids)} frames")
+    if path.suffix.lower() == ".npz":
+        write_npz(path, image=run.decode(z[:, -1]))
+    elif path.suffix.lower() == ".png" and options.plain:
+        save_png(page(run.decode(z[:, -1]), levels), path)
+    elif path.suffix.lower() == ".png":
+        moments = np.linspace(0, steps, min(steps + 1, COLUMNS)).round().astype(int)
+        image = decoded(run.decode, z[:ROWS, moments])
+        names = [f"chain {i}\n{100 * share:.0f} %" for i, share in enumerate(accepted[:ROWS].mean(axis=1))]
+        title = f"{type(run.model).__name__}, step {run.step:,}: {about}"
+        save_png(strips([(displayed(image, levels), [f"{i}" for i in moments])], names, title), path)
+    say(options.json, figures, "\n".join(lines))
+    return 0
