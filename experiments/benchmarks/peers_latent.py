@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 class VAE(nn.Module):
-    """Images float[b,784] of zeros and ones."""
+    """Images float[b,…] of zeros and ones, in one row each."""
 
     def __init__(self, pixels: int = 784, latent: int = 50, hidden: tuple[int, ...] = (200, 200)):
         super().__init__()
@@ -42,6 +42,7 @@ class VAE(nn.Module):
 
     def loss(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Minus the ELBO, averaged over the batch."""
+        x = x.flatten(1)
         mean, log_var = self.posterior(x)
         noise = torch.randn_like(mean) if noise is None else noise
         z = mean + torch.exp(0.5 * log_var) * noise
@@ -51,6 +52,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def iwae_bound(self, x: Tensor, k: int, chunk: int = 50) -> Tensor:
         """L_k of each image, `chunk` samples at a time."""
+        x = x.flatten(1)
         mean, log_var = self.posterior(x)
         weights = []
         for n in [chunk] * (k // chunk) + [k % chunk] * (k % chunk > 0):
@@ -62,6 +64,11 @@ class VAE(nn.Module):
             log_posterior = -0.5 * (noise**2 + log_var + math.log(2 * math.pi)).sum(-1)
             weights.append(log_likelihood + log_prior - log_posterior)
         return torch.logsumexp(torch.cat(weights), 0) - math.log(k)
+
+
+def peer(model: Any) -> VAE:
+    """The peer of a dense jaxgen `VAE` of binary images, with fresh weights."""
+    return VAE(math.prod(model.shape), model.latent, model.hidden)
 
 
 @torch.no_grad()

@@ -24,8 +24,8 @@ def both(width=0.5):
     image = rng.integers(0, 2, (5, *MODEL.shape)).astype(np.uint8)
     shapes = jax.eval_shape(MODEL.init, jax.random.key(0), {"image": image})
     variables = jax.tree.map(lambda leaf: rng.normal(0, width, leaf.shape).astype(np.float32), shapes)
-    net = peers_latent.load(peers_latent.VAE(12, MODEL.latent, MODEL.hidden), variables)
-    return variables, image, net, torch.from_numpy(image.reshape(5, -1).astype(np.float32))
+    net = peers_latent.load(peers_latent.peer(MODEL), variables)
+    return variables, image, net, torch.from_numpy(image.transpose(0, 3, 1, 2).astype(np.float32))
 
 
 def test_the_same_bound_and_gradient_with_the_same_weights_and_noise():
