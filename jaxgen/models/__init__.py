@@ -6,7 +6,6 @@ from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
-from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -26,7 +25,6 @@ __all__ = [
     "DCGAN",
     "GAN",
     "IWAE",
-    "LAPGAN",
     "LAPGAN",
     "MEG",
     "VAE",

@@ -176,8 +176,8 @@ class LAPGAN(Latent):
     def drawn(self, variables: Variables, k: int, z: Array, smooth: Array | None) -> Float[Array, "b h w c"]:
         """What the generator of level k gives: the coarse image, or the residual of a smooth one."""
         told = (z,) if smooth is None else (z, smooth)
-        drawn: Array = self.generator(k).apply({"params": variables["params"][self.name("generator", k)]}, *told)
-        return drawn
+        generator: Any = self.generator(k)
+        return generator.apply({"params": variables["params"][self.name("generator", k)]}, *told)
 
     def real(self, batch: Batch, k: int) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w c"] | None]:
         """I_k in −1 … 1, and c_k, which the coarsest level has not."""
