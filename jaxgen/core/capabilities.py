@@ -294,6 +294,8 @@ def models_with(capability: type[Model]) -> tuple[str, ...]:
 REASONS = {
     "Scored": "it has no figure of held-out data: what it draws is judged as a set",
     "Latent": "it draws from no latent code of which the prior is known",
+    "Classifier": "it does not tell classes of images apart",
+    "Features": "it gives no features of images in which distances would mean something",
     "Decoder": "it makes no images of codes",
     "Energy": "it is trained to give images no energy",
     "LatentEnergy": "it has no energy of codes, whose gradient a chain follows",
