@@ -2,6 +2,9 @@
 
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
+from jaxgen.models.flow.glow import Glow
+from jaxgen.models.flow.nice import NICE
+from jaxgen.models.flow.realnvp import RealNVP
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
@@ -27,6 +30,7 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "MEG",
+    "NICE",
     "VAE",
     "VIB",
     "VQVAE",
@@ -36,11 +40,13 @@ __all__ = [
     "DiagonalBiLSTM",
     "FewLabels",
     "GatedPixelCNN",
+    "Glow",
     "MultiScale",
     "OrderEnsemble",
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelSNAIL",
+    "RealNVP",
     "RowLSTM",
     "SemiSupervisedGAN",
     "VQPrior",

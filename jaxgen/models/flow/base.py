@@ -65,7 +65,7 @@ class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
 
     prior_name: ClassVar[str] = "gaussian"
     spherical: ClassVar = True
-    conditioned_on: ClassVar = ()
+    conditioned_on: ClassVar[tuple[type, ...]] = ()
     lacks: ClassVar = {
         "Autoregressive": "it gives the density of all pixels at once, without conditionals of each",
         "Completer": "the codes of a partial image are not known",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -222,8 +222,8 @@ class SemiSupervisedGAN(Latent, Classifier):
         """The critic's logits and features of images 0 … 1; with noise where there is a key."""
         net = {"params": variables["params"]["critic"], "scales": variables["scales"]}
         rngs = {} if key is None else {"noise": key}
-        logits, features = self.critic.apply(net, x, train=key is not None, rngs=rngs)
-        return logits, features
+        outputs: Any = self.critic.apply(net, x, train=key is not None, rngs=rngs)
+        return cast("tuple[Array, Array]", outputs)
 
     def labelled(self, batch: Batch) -> tuple[Float[Array, "n h w c"], Int[Array, " n"]]:
         """The labelled images of a batch, 0 … 1, and their labels, −1 for one that does not count."""
