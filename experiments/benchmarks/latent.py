@@ -4,11 +4,12 @@
     python experiments/benchmarks/latent.py --only VAE --samples 9
 
 As `train_step.py` does it: ours through the engine as the command line sets it up on this machine, the peers
-(`peers_latent.py`, `peers_flow.py`, which the tests hold against our models) eagerly with Adam, of two memory layouts
-in the quicker; processes of their own, which measure in turn while the others sleep; both sides may use every core. Rows
-give medians over the samples, wall and CPU time. A ratio is PyTorch's time over ours. −L_5000 is a whole call: 5,000
-importance samples for each of 1,000 images, by both sides 50 at a time for 100 images. The flows are the default ones
-of their recipes, `realnvp_mnist` and `glow_cifar10`. Only a quiet machine gives figures worth keeping.
+(`peers_latent.py`, `peers_flow.py`, which the tests hold against our models) eagerly with Adam, those of
+flows in the quicker of two memory layouts; processes of their own, which measure in turn while the others sleep; both
+sides may use every core. Rows give medians over the samples, wall and CPU time. A ratio is PyTorch's time over ours.
+−L_5000 is a whole call: 5,000 importance samples for each of 1,000 images, by both sides 50 at a time for 100 images.
+The flows are the default ones of their recipes, `realnvp_mnist` and `glow_cifar10`. Only a quiet machine gives figures
+worth keeping.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def main() -> None:
             worker.ask(do="end")
         (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
         say(
-            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} (CPU "
-            f"{1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
+            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} "
+            f"(CPU {1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
         )
     for worker in workers.values():
         worker.close()

@@ -1,12 +1,13 @@
 """Straightforward PyTorch peers of the dense VAE, for side-by-side timing and for checking the function.
 
 Written as a careful PyTorch user would write them from 1312.6114 and 1509.00519 (the definitions are those of
-`jaxgen.models.latent.vae`): linear layers with tanh, Bernoulli pixels by `binary_cross_entropy_with_logits`, the KL term
-in closed form, L_k by chunks of samples whose log-weights are kept. `load` copies jaxgen's variables.
+`jaxgen.models.latent.vae`): linear layers with tanh, Bernoulli pixels by `binary_cross_entropy_with_logits`, the KL
+term in closed form, L_k by chunks of samples whose log-weights are kept. `load` copies jaxgen's variables.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,9 +24,9 @@ class VAE(nn.Module):
     def __init__(self, pixels: int = 784, latent: int = 50, hidden: tuple[int, ...] = (200, 200)):
         super().__init__()
         down, up = (pixels, *hidden), (latent, *hidden[::-1])
-        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in zip(down, down[1:]))
+        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(down))
         self.mean, self.log_var = nn.Linear(down[-1], latent), nn.Linear(down[-1], latent)
-        self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in zip(up, up[1:]))
+        self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(up))
         self.logits = nn.Linear(up[-1], pixels)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
