@@ -67,7 +67,7 @@ def gaussian_ring(modes: int = 8, num: int = 2000, std: float = 0.02, radius: fl
     """Points in the plane around `modes` centres on a circle, as many around each: see `points_around`.
 
     >>> data = gaussian_ring(num=800).load()
-    >>> data.train["x"].shape, data.train["label"].max()
+    >>> data.train["x"].shape, int(data.train["label"].max())
     ((800, 2), 7)
     """
     if modes < 1:

@@ -21,9 +21,9 @@ def principal(z: Rows, k: int = 2) -> tuple[Float[np.ndarray, "n k"], Float[np.n
     decomposition of the centred rows. Axes that there are not hold zeros; of each axis the largest coordinate is
     positive, so that a picture is not mirrored by chance.
 
-    >>> points, share = principal(np.array([[0.0, 0.0], [3.0, 4.0]]))
-    >>> [round(float(x), 4) for x in points[:, 0]], share.tolist()
-    ([-2.5, 2.5], [1.0, 0.0])
+    >>> points, share = principal(np.array([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]]))
+    >>> [round(float(x), 4) for x in points[:, 0]], round(float(share[0]), 4)
+    ([-1.6667, -1.6667, 3.3333], 1.0)
     """
     centred = np.asarray(z, np.float64) - np.mean(z, axis=0, dtype=np.float64)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)

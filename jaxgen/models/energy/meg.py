@@ -47,7 +47,7 @@ def jsd_information(joint: Float[Array, " n"], product: Float[Array, " m"]) -> F
     The best T is log p(x,z) / p(x)p(z), where it is twice the Jensen–Shannon divergence of the joint distribution from
     the product (nats), less 2 log 2.
 
-    >>> float(jsd_information(jnp.zeros(2), jnp.zeros(3)).round(4))  # a T that knows nothing
+    >>> round(float(jsd_information(jnp.zeros(2), jnp.zeros(3))), 4)  # a T that knows nothing
     -1.3863
     """
     return -jax.nn.softplus(-joint).mean() - jax.nn.softplus(product).mean()
