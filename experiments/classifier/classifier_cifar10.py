@@ -1,4 +1,4 @@
-"""ConvClassifier on CIFAR-10. No paper's net, no published figure. Ours: to be measured.
+"""ConvClassifier on CIFAR-10. No paper's net, no published figure. Ours: not run yet.
 
 The classifier whose hidden layer gives the features of `FD[classifier_cifar10]`: three blocks of two 3×3 convolutions
 and pooling, 64, 128 and 256 features, 256 hidden units, dropout of a half; training images flipped left to right at

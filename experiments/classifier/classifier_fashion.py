@@ -1,4 +1,4 @@
-"""ConvClassifier on Fashion-MNIST. No paper's net, no published figure. Ours: to be measured.
+"""ConvClassifier on Fashion-MNIST. No paper's net, no published figure. Ours: not run yet.
 
 The classifier whose hidden layer gives the features of `FD[classifier_fashion]`: three blocks of a 3×3 convolution and
 pooling, 32, 64 and 128 features, 128 hidden units, dropout of a half; Adam with a warm-up, then a cosine to zero.

@@ -1,4 +1,4 @@
-"""ConvClassifier on MNIST. No paper's net, no published figure. Ours: to be measured.
+"""ConvClassifier on MNIST. No paper's net, no published figure. Ours: 0.60 %.
 
 The classifier whose hidden layer gives the features of `FD[classifier_mnist]`: three blocks of a 3×3 convolution and
 pooling, 16, 32 and 64 features, 128 hidden units, dropout of a quarter; Adam with a warm-up, then a cosine to zero.
@@ -43,4 +43,4 @@ def recipe(
 
 
 SMOKE = dict(conv=(2, 2, 2), hidden=4, batch=8, steps=4, warmup=1, evaluate_every=2)
-EXPECTED: dict[str, tuple[float, float]] = {}
+EXPECTED = {"test/error": (0.4, 0.9)}

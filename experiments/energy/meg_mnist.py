@@ -1,4 +1,4 @@
-"""MEG on MNIST. 1901.08508: no figure of MNIST. Ours: to be measured.
+"""MEG on MNIST. 1901.08508: no figure of MNIST. Ours: not run yet.
 
 A maximum entropy generator and its energy, λ = 0.1, by Adam of 1e-4 with β = (.5, .9), five steps of the energy for one
 of the generator and of the statistics network. The nets are ours (`jaxgen.models.gan.nets`); batch, steps and averaged

@@ -1,4 +1,4 @@
-"""Conditional GAN on MNIST. 1411.1784: no figure that compares. Ours: to be measured.
+"""Conditional GAN on MNIST. 1411.1784: no figure that compares. Ours: not run yet.
 
 Draws the digit that it is told. The critic is matching-aware (1605.05396): it also turns down real images with a label
 that is not their own. DCGAN nets, Adam 2e-4 with β1 = .5. `jaxgen sample RUN --label 7` draws of the trained run.

@@ -1,4 +1,4 @@
-"""GAN on MNIST. 1406.2661: no figure that compares. Ours: to be measured.
+"""GAN on MNIST. 1406.2661: no figure that compares. Ours: not run yet.
 
 With any loss, penalty and nets, on MNIST or other images. Losses and penalties are those of `jaxgen.maths.adversarial`
 and `jaxgen.maths.penalties`. Presets are the settings of their papers on nets of ours: `wgan` (1701.07875, with Adam of

@@ -1,4 +1,4 @@
-"""LAPGAN on MNIST. 1506.05751: no figure that compares. Ours: to be measured.
+"""LAPGAN on MNIST. 1506.05751: no figure that compares. Ours: not run yet.
 
 Levels of 7×7, 14×14 and 28×28, each a GAN of its own, trained side by side by one command. Adam and widths are ours.
 

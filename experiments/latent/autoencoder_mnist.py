@@ -1,4 +1,4 @@
-"""AutoEncoder on MNIST. Unpublished. Ours: to be measured.
+"""AutoEncoder on MNIST. Unpublished. Ours: not run yet.
 
 784–512–256–32 and back with tanh, a squared error, Adam along a cosine: the encoder of the study of few labels. Its
 figure is the mean squared error per sub-pixel in units of the full range, whatever the loss, with the PSNR beside it.

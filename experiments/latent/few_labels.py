@@ -1,4 +1,4 @@
-"""FewLabels on MNIST. Unpublished. Ours: to be measured.
+"""FewLabels on MNIST. Unpublished. Ours: not run yet.
 
 An encoder that was trained without labels (`--of RUN`, of any model that encodes images) under a linear classifier of
 its codes, trained on 100 labelled images, 10 of each class: fine-tuned, or with `--frozen` as it is. Without a run it

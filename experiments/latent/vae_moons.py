@@ -1,4 +1,4 @@
-"""VAE on moons by phase. Unpublished. Ours: to be measured.
+"""VAE on moons by phase. Unpublished. Ours: not run yet.
 
 Why the KL term. `--preset no-kl` leaves it out (β = 0): nothing then pays for a narrow posterior, its width falls to
 nothing, and what is left is an auto-encoder, which `--preset autoencoder` is from the start. "posterior_std" tells the

@@ -1,4 +1,4 @@
-"""VQPrior on MNIST. 1711.00937 has no figure for it. Ours: to be measured.
+"""VQPrior on MNIST. 1711.00937 has no figure for it. Ours: not run yet.
 
 Both stages in one run: the VQ-VAE of `vqvae_mnist` in the steps before `first`, then a gated PixelCNN of its 7×7 codes.
 With `--vqvae` the first stage is that of a run, whose codes are made once; steps are then the prior's alone, and the

@@ -1,4 +1,4 @@
-"""VQVAE on MNIST. 1711.00937 has no figure for it. Ours: to be measured.
+"""VQVAE on MNIST. 1711.00937 has no figure for it. Ours: not run yet.
 
 A map of 7×7 codes out of 256, each of 16 numbers: two halvings of 64 features, two residual blocks on each side and a
 codebook that follows by moving averages of decay .99, as in the paper. Ours are a mixture of discretised logistics for
