@@ -25,6 +25,7 @@ from jaxgen.models.flow.realnvp import RealNVP
 def recipe(
     data: str = "tfds:cifar10",  # any source or path of 32×32 RGB images
     scales: int = 2,
+    couplings: int = 3,  # by either mask at a scale
     blocks: int = 2,  # of each coupling's residual net
     features: int = 16,  # at the first scale; each further one has twice as many
     dequantisation: Literal["uniform", "variational"] = "uniform",
@@ -44,6 +45,7 @@ def recipe(
             shape=(32, 32, 3),
             levels=256,
             scales=scales,
+            couplings=couplings,
             blocks=blocks,
             features=features,
             dequantisation=dequantisation,
@@ -60,6 +62,6 @@ def recipe(
     )
 
 
-SMOKE = dict(scales=1, blocks=1, features=4, batch=8, steps=2, warmup=1, evaluate_every=2, samples=0)
+SMOKE = dict(scales=1, couplings=1, blocks=1, features=4, batch=8, steps=2, warmup=1, evaluate_every=2, samples=0)
 PRESETS = {"paper": dict(blocks=8, features=64, steps=300_000, evaluate_every=5000)}
 EXPECTED: dict[str, tuple[float, float]] = {}

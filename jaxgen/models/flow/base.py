@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core import conditions
-from jaxgen.core.capabilities import Encoder, ImportanceWeighted, Latent, Reconstructor
+from jaxgen.core.capabilities import Encoder, ImportanceWeighted, Latent
 from jaxgen.core.checks import at_least, check_temperature
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim, to_float
@@ -51,7 +51,7 @@ PRIORS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
+class FlowModel(ImportanceWeighted, Latent, Encoder):
     """A flow, given its map. `prior_name` names the distribution of each number of a code.
 
     `dequantisation` is "uniform", or "variational": by a small flow of `noise_features` features (1902.00275).
@@ -68,6 +68,7 @@ class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
     conditioned_on: ClassVar[tuple[type, ...]] = ()
     lacks: ClassVar = {
         "Autoregressive": "it gives the density of all pixels at once, without conditionals of each",
+        "Reconstructor": "its code holds all of an image, which decoding gives back as it was",
         "Completer": "the codes of a partial image are not known",
         "Classifier": "it is a density of images, not of classes",
         "Features": "its code keeps every detail of the image, so that distances of codes are no features'",
@@ -162,13 +163,9 @@ class FlowModel(ImportanceWeighted, Latent, Encoder, Reconstructor):
         return self.decode(variables, temperature * self.prior(key, num), condition)
 
     def encode(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b d"]:
-        """The code of the centre of each image's levels: without noise."""
+        """The code of the centre of each image's levels, without noise: `decode` gives the image back."""
         x = (jnp.asarray(image, jnp.float32) + 0.5) / self.levels
         return self.flow.forward(variables["params"]["flow"], x, self._features(condition, len(x)))[0]
-
-    def reconstruct(self, variables: Variables, image: Images, condition: Any = None) -> UInt8[Array, "b h w c"]:
-        """The image of its code: itself, as long as the map is invertible in float32."""
-        return self.decode(variables, self.encode(variables, image, condition), condition)
 
 
 @functools.lru_cache(maxsize=256)

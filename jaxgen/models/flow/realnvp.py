@@ -51,16 +51,18 @@ class ResNet(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RealNVP(FlowModel):
-    """`scales` scales over residual nets of `blocks` blocks, of `features` features at the first scale. The defaults
-    are the paper's for CIFAR-10. Sides must be even at all scales but the last."""
+    """`scales` scales of `couplings` couplings by checkerboards and as many by halves, of one more at the last, over
+    residual nets of `blocks` blocks, of `features` features at the first scale. The defaults are the paper's for
+    CIFAR-10. Sides must be even at all scales but the last."""
 
     scales: int = 2
+    couplings: int = 3
     blocks: int = 8
     features: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, scales=1, blocks=1, features=1)
+        at_least(self, scales=1, couplings=1, blocks=1, features=1)
         check_squeezes("RealNVP", self.shape, self.scales - 1)
 
     @property
@@ -72,14 +74,14 @@ class RealNVP(FlowModel):
         """From maps of that shape to codes."""
         h, w, c = shape
         last = scale == self.scales - 1
-        board = self._couplings("checkerboard", 4 if last else 3, scale)
+        board = self._layers("checkerboard", self.couplings + last, scale)
         if last:
             return (*board, Flatten(shape))
-        halves = self._couplings("halves", 3, scale)
+        halves = self._layers("halves", self.couplings, scale)
         rest = Chain(self._scale(scale + 1, (h // 2, w // 2, 2 * c)))
         return (*board, Squeeze(), *halves, FactorOut((h // 2, w // 2, 4 * c), rest))
 
-    def _couplings(self, mask: str, num: int, scale: int) -> tuple[Bijector, ...]:
+    def _layers(self, mask: str, num: int, scale: int) -> tuple[Bijector, ...]:
         net = functools.partial(ResNet, blocks=self.blocks, features=self.features * 2**scale, dtype=self.dtype)
         layers = [(Coupling(net, mask, flipped=i % 2 == 1, kind="rescaled"), ActNorm()) for i in range(num)]
         return tuple(part for pair in layers for part in pair)

@@ -154,7 +154,8 @@ class TriangularConv(Pointwise):
 
     def _factors(self, params: Params) -> tuple[Array, Array]:
         s = params["log_diagonal"]
-        return jnp.tril(params["lower"], -1) + jnp.eye(len(s)), jnp.triu(params["upper"], 1) + jnp.diag(jnp.exp(s))
+        lower = jnp.tril(params["lower"], -1) + jnp.eye(len(s), dtype=s.dtype)
+        return lower, jnp.triu(params["upper"], 1) + jnp.diag(jnp.exp(s))
 
     def _rotation(self, like: Array) -> Array:
         return jnp.asarray(rotation(like.shape[-1], self.seed), like.dtype)
