@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxgen.core.capabilities import Density, Encoder, Reconstructor
+from jaxgen.core.capabilities import Decoder, Density, Encoder, Reconstructor
 from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
-from jaxgen.core.images import bits_per_dim, from_float, to_float
+from jaxgen.core.images import bits_per_dim, to_float
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
 from jaxgen.maths.distributions import Head, LogisticMixture, Softmax
 from jaxgen.nn.codebook import followed, fresh_codebook, nearest, perplexity, restarted, straight_through, vectors_of
@@ -102,7 +102,7 @@ def halvings(sides: tuple[int, int], count: int) -> list[tuple[int, int]]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VQVAE(Density, Encoder, Reconstructor):
+class VQVAE(Density, Encoder, Decoder, Reconstructor):
     """A VQ-VAE whose codebook has `entries` entries of `latent` numbers each.
 
     `features` are the widths of the halving convolutions, `blocks` the residual blocks on each side, `components` the
@@ -229,16 +229,16 @@ class VQVAE(Density, Encoder, Reconstructor):
         self.check_condition(condition, len(image))
         return self.log_likelihood(variables, image, self.codes(variables, image)) - self.uniform_nats
 
+    def decode(self, variables: Variables, z: Float[Array, "b d"], condition: Any = None) -> UInt8[Array, "b h w c"]:
+        """The image of vectors for each place, those of entries or between them: the mean of p(x|z), rounded to the
+        nearest level; a channel's is given those before it, where the likelihood joins them."""
+        self.check_condition(condition, len(z))
+        outputs = self._outputs(variables, z.reshape(len(z), *self.code_shape, self.latent))
+        return self.likelihood.mean(outputs).astype(jnp.uint8)
+
     def decode_codes(self, variables: Variables, codes: Int[Array, "b h2 w2"]) -> UInt8[Array, "b h w c"]:
-        """The image of each map of codes: the mean of p(x|z), rounded to the nearest level; a channel's is given those
-        before it, where the likelihood joins them."""
-        outputs = self._outputs(variables, vectors_of(variables["codebook"])[codes])
-        image = jnp.zeros((len(codes), *self.shape), jnp.uint8)
-        for channel in range(self.shape[2]):
-            pmf = jnp.exp(self.likelihood.log_pmf_at(outputs, to_float(image, self.levels), channel))
-            mean = pmf @ jnp.linspace(0.0, 1.0, self.levels)
-            image = image.at[..., channel].set(from_float(mean, self.levels))
-        return image
+        """The image of each map of codes."""
+        return self.decode(variables, vectors_of(variables["codebook"])[codes].reshape(len(codes), -1))
 
     def encode(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b d"]:
         """The chosen entries of the codebook, place by place."""
