@@ -19,6 +19,9 @@ from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
+from jaxgen.models.flow.glow import Glow
+from jaxgen.models.flow.nice import NICE
+from jaxgen.models.flow.realnvp import RealNVP
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
@@ -123,6 +126,18 @@ ROWS: dict[str, Model] = {
         prior=PixelCNN(shape=(3, 3, 2), levels=4, layers=1, features=6, head=6),
         digits=2,
     ),
+    "nice": NICE(shape=(4, 4, 1), levels=3, couplings=2, layers=2, features=4),
+    "realnvp": RealNVP(shape=(4, 4, 1), levels=3, scales=1, couplings=1, blocks=1, features=4),
+    "glow": Glow(
+        shape=(4, 4, 1),
+        levels=3,
+        scales=1,
+        steps=1,
+        features=4,
+        dequantisation="variational",
+        noise_features=4,
+        condition=Classes(10, dropout=0.2),
+    ),
     "dcgan": DCGAN(shape=(16, 16, 1), levels=4, latent=6, features=4),
     "gan": GAN(
         shape=(4, 4, 1),
@@ -136,10 +151,10 @@ ROWS: dict[str, Model] = {
         pack=2,
         condition=Classes(10),
     ),
+    "lapgan": LAPGAN(shape=(8, 4, 1), levels=4, halvings=1, latent=6, features=3),
     "conditional-gan": ConditionalGAN(
         shape=(4, 4, 1), levels=4, net="dense", latent=4, features=1, condition=Classes(10)
     ),
-    "lapgan": LAPGAN(shape=(8, 4, 1), levels=4, halvings=1, latent=6, features=3),
     "semi-supervised-gan": SemiSupervisedGAN(
         shape=(5, 4, 1), levels=4, latent=4, hidden=(12, 8), generator_hidden=(12,)
     ),
