@@ -28,8 +28,11 @@ def flags(settings):
     """Knobs as a reader would type them."""
     found = []
     for name, value in settings.items():
-        values = value if isinstance(value, tuple) else (value,)
-        found += [f"--{name.replace('_', '-')}", *map(str, values)]
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{flag}" if value else f"--no-{flag}")
+            continue
+        found += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
     return found
 
 
