@@ -174,6 +174,17 @@ class Energy(ImageModel):
         """E(x) of each image: −log p(x), in nats up to an unknown constant, so far as training has succeeded."""
 
 
+class Adversarial(ImageModel):
+    """Is trained against a critic, a net that scores images."""
+
+    @abc.abstractmethod
+    def critic_scores(
+        self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
+    ) -> Float[Array, "b outputs"]:
+        """The critic's scores of images as floats, 0 to 1 (`images.to_float`), each by itself, as it is after training:
+        differentiable by the images."""
+
+
 class LatentEnergy(Latent, Energy):
     """Has an energy of codes too, by the gradient of which chains move among them (`maths.mcmc`)."""
 
@@ -298,6 +309,7 @@ REASONS = {
     "Features": "it gives no features of images in which distances would mean something",
     "Decoder": "it makes no images of codes",
     "Energy": "it is trained to give images no energy",
+    "Adversarial": "it is not trained against a critic",
     "LatentEnergy": "it has no energy of codes, whose gradient a chain follows",
 }
 """Why a model lacks a capability, unless it has a reason of its own."""

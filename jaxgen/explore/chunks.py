@@ -100,6 +100,15 @@ def describing(model: Any) -> Program:
     return lambda variables, key, rows: model.features(variables, rows["image"])
 
 
+def classifying(model: Any) -> Program:
+    """The program of the log-probabilities of classes; a model that draws has a key for each chunk."""
+
+    def program(variables: Variables, key: Any, rows: dict[str, Any]) -> Any:
+        return model.class_log_probs(variables, rows["image"], jax.random.fold_in(key, rows["row"][0]))
+
+    return program
+
+
 def energies(model: Any) -> Program:
     """The program of the energies of images."""
     return lambda variables, key, rows: model.energy(variables, rows["image"])

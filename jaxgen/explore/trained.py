@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Integer, UInt8
 
 from jaxgen.core.capabilities import (
     Autoregressive,
+    Classifier,
     Completer,
     Decoder,
     Density,
@@ -34,6 +35,7 @@ from jaxgen.engine.devices.mesh import sharded
 from jaxgen.explore.chunks import (
     CHUNK,
     Program,
+    classifying,
     completion,
     decoding,
     describing,
@@ -149,6 +151,13 @@ class Trained:
         """The features of each image, in which sets of images are compared: `explore.quality`."""
         require(self.model, Features, "give features of images")
         return self._run((describing,), *self._rows(image), progress=progress)
+
+    def class_log_probs(
+        self, image: Images, seed: int = 0, progress: Callable[[int], None] | None = None
+    ) -> Float[np.ndarray, "b classes"]:
+        """log p(y|x) of each class of each image; of a model that draws for it, by `seed`."""
+        require(self.model, Classifier, "tell the classes of images")
+        return self._run((classifying,), *self._rows(image), seed, progress=progress)
 
     def energy(self, image: Images, progress: Callable[[int], None] | None = None) -> Float[np.ndarray, " b"]:
         """The energy of each image, lower for those that are more like the ones of training."""

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core import conditions
-from jaxgen.core.capabilities import Latent
+from jaxgen.core.capabilities import Adversarial, Latent
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
@@ -40,7 +40,7 @@ Norm = Literal["batch", "layer", "none"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GAN(Latent):
+class GAN(Latent, Adversarial):
     """A generator and a critic.
 
     net             "dense", "dcgan" or "resnet" (`models.gan.nets`)
@@ -181,6 +181,18 @@ class GAN(Latent):
         net = {name: part.get("generator", {}) for name, part in variables.items() if name in self.averaged}
         image: Any = self.generator.apply(net, z, self._vector(condition, len(z)), train=False)
         return from_float((image + 1.0) / 2.0, self.levels)
+
+    def critic_scores(
+        self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
+    ) -> Float[Array, "b outputs"]:
+        """Scores of images, 0 to 1; of each beside itself, where the critic sees packs. Batch norm reads its running
+        statistics, those of real images."""
+        self.check_condition(condition, len(x))
+        net = {name: part.get("critic", {}) for name, part in variables.items() if name in self.averaged}
+        told = self._vector(condition, len(x))
+        told = None if told is None else jnp.tile(told, (1, self.pack))
+        scores, _ = self.critic.apply(net, jnp.tile(2.0 * x - 1.0, self.pack), told, train=False)
+        return scores
 
     # What a subclass may change: what is real, what is drawn, what the critic and the generator minimise.
 

@@ -1,0 +1,201 @@
+"""What the maps of a net respond to, by guided backpropagation (1412.6806, §3.4; of a GAN's critic 1511.06434, fig. 5),
+and the images that lie nearest to others.
+
+The gradient of a response by the image is passed back through a ReLU only where the number that went in and the
+gradient that comes back are both positive: what would silence the response is left out, and what excites it remains. A
+leaky ReLU passes nothing back below zero either, though it passes numbers on.
+
+A net is any function of images; its ReLUs (`jax.nn.relu`, `jax.nn.leaky_relu`) are found in its jaxpr, numbered in the
+order in which they are computed. Those inside loops are not found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+from jaxtyping import Array, Float, Int
+
+from jaxgen.core.errors import UsageError
+from jaxgen.explore.chunks import in_chunks
+
+Net = Callable[[Array], Any]
+Images = Float[Array | np.ndarray, "b h w c"]
+
+RELUS = ("relu", "leaky_relu")
+"""Functions of jax by whose names ReLUs are known."""
+
+CALLS = ("jit", "pjit", "custom_jvp_call", "remat2", "checkpoint")
+"""Operations that only call what they hold."""
+
+ROWS = 1000
+"""Rows whose distances to all others are in memory at a time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Responses:
+    """Of each feature, k of them, the n images that excite it most: their places, the responses, each the largest over
+    the map's pixels, and the guided gradients of these by the images."""
+
+    features: tuple[int, ...]
+    place: Int[np.ndarray, "k n"]
+    value: Float[np.ndarray, "k n"]
+    gradient: Float[np.ndarray, "k n h w c"]
+
+
+def guided(net: Net) -> Callable[[Array], list[Array]]:
+    """The function that gives the outputs of a net's ReLUs in their order, whose gradients are guided ones.
+
+    >>> w = jnp.array([1.0, -1.0])
+    >>> net = lambda x: jax.nn.relu(w * jax.nn.relu(x)).sum()
+    >>> jax.grad(lambda x: guided(net)(x)[1].sum())(jnp.array([3.0, 3.0])).tolist()
+    [1.0, 0.0]
+    """
+
+    def outputs(x: Array) -> list[Array]:
+        closed: Any = jax.make_jaxpr(net)(x)
+        found: list[Array] = []
+        _evaluate(closed.jaxpr, closed.consts, [x], found)
+        return found
+
+    return outputs
+
+
+def layers(net: Net, shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """The shape of the output of each of a net's ReLUs for one image of a shape; computes nothing.
+
+    Raises `UsageError` for a net without any.
+    """
+    found = jax.eval_shape(guided(net), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    if not found:
+        raise UsageError("guided backpropagation goes through ReLUs, and this net has none: take another one.")
+    return [tuple(output.shape[1:]) for output in found]
+
+
+def last_map(known: Sequence[tuple[int, ...]]) -> int:
+    """The last layer that is a map [h, w, c]; of a net without maps the last one."""
+    maps = [number for number, shape in enumerate(known) if len(shape) == 3]
+    return maps[-1] if maps else len(known) - 1
+
+
+def check_features(known: Sequence[tuple[int, ...]], layer: int, features: Sequence[int]) -> None:
+    """Raises `UsageError` for a layer, or a feature of it, that is not there."""
+    if not 0 <= layer < len(known):
+        named = ", ".join(f"{number} ({'×'.join(map(str, shape))})" for number, shape in enumerate(known))
+        raise UsageError(f"there is no layer {layer}. The layers are {named}.")
+    for feature in features:
+        if not 0 <= feature < known[layer][-1]:
+            raise UsageError(f"layer {layer} has features 0 to {known[layer][-1] - 1}, got {feature}.")
+
+
+def responses(net: Net, x: Images, layer: int, features: Sequence[int], num: int) -> Responses:
+    """What excites the features of a layer most among images, `num` of them for each, the strongest first.
+
+    The net must treat each image by itself. Raises `UsageError` for a layer or a feature that is not there, and for
+    more images than there are.
+    """
+    x = np.asarray(x, np.float32)
+    check_features(layers(net, x.shape[1:]), layer, features)
+    if not 1 <= num <= len(x):
+        raise UsageError(f"wanted 1 to {len(x)} images for each feature, got {num}.")
+    chosen = np.asarray(features, np.int32)
+
+    def largest(x: Array) -> Float[Array, "b c"]:
+        output = guided(net)(x)[layer].astype(jnp.float32)
+        return output.max(axis=tuple(range(1, output.ndim - 1)))
+
+    of_all: Any = jax.jit(largest)
+    gradient = jax.jit(jax.grad(lambda x, feature: largest(x)[:, feature].sum()))
+    value = in_chunks(lambda rows: of_all(rows["x"]), {"x": x}, len(x)).T[chosen]
+    place = np.argsort(-value, axis=1, kind="stable")[:, :num]
+    back = np.stack([gradient(x[rows], feature) for rows, feature in zip(place, chosen)])
+    return Responses(tuple(features), place, np.take_along_axis(value, place, axis=1), back)
+
+
+def nearest(
+    x: Float[np.ndarray, "n d"], among: Float[np.ndarray, "m d"], k: int
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """The k rows of `among` that are nearest to each row of x, the nearest first, and their Euclidean distances.
+
+    Raises `UsageError` for more neighbours than there are rows.
+
+    >>> place, distance = nearest(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [9.0, 9.0], [0.0, 1.0]]), 2)
+    >>> place.tolist(), distance.tolist()
+    ([[2, 0]], [[1.0, 5.0]])
+    """
+    if not 1 <= k <= len(among):
+        raise UsageError(f"wanted 1 to {len(among):,} neighbours, got {k:,}.")
+    x, places, distances = x.astype(np.float64), [], []
+    pieces = [np.asarray(among[i : i + ROWS], np.float64) for i in range(0, len(among), ROWS)]
+    for row in x:
+        squared = np.concatenate([((piece - row) ** 2).sum(axis=1) for piece in pieces])
+        order = np.argsort(squared, kind="stable")[:k]
+        places.append(order)
+        distances.append(np.sqrt(squared[order]))
+    return np.stack(places), np.stack(distances)
+
+
+@jax.custom_vjp
+def _guide(x: Array, y: Array) -> Array:
+    """y, the output of a ReLU of x, from where the gradient goes back to x as it is guided."""
+    return y
+
+
+def _guide_forward(x: Array, y: Array) -> tuple[Array, Array]:
+    return y, x
+
+
+def _guide_back(x: Array, back: Array) -> tuple[Array, Array]:
+    return jnp.where((x > 0) & (back > 0), back, 0), jnp.zeros_like(back)
+
+
+_guide.defvjp(_guide_forward, _guide_back)
+
+
+def _evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], found: list[Array]) -> list[Any]:
+    """The results of a jaxpr, with its ReLUs guided, whose outputs are added to those found."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments]))
+    for equation in jaxpr.eqns:
+        given = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
+        inner = _called(equation)
+        if inner is not None and equation.params.get("name") in RELUS:
+            results = [_guide(given[0], jax.lax.stop_gradient(_bound(jaxpr, equation, given)[0]))]
+            found += results
+        elif inner is not None and _holds(inner.jaxpr):
+            results = _evaluate(inner.jaxpr, inner.consts, given, found)
+        else:
+            results = _bound(jaxpr, equation, given)
+        values.update(zip(equation.outvars, results))
+    return [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.outvars]
+
+
+def _bound(jaxpr: Any, equation: Any, given: Sequence[Any]) -> list[Any]:
+    """The results of an operation of a jaxpr, as it stands."""
+    read = {x: value for x, value in zip(equation.invars, given) if not isinstance(x, Literal)}
+    about = jaxpr.debug_info.with_unknown_names()
+    alone = Jaxpr((), list(read), equation.outvars, [equation], effects=equation.effects, debug_info=about)
+    return list(jaxpr_as_fun(ClosedJaxpr(alone, ()))(*read.values()))
+
+
+def _called(equation: Any) -> Any:
+    """The closed jaxpr that an operation calls, None where it does something else."""
+    if equation.primitive.name not in CALLS:
+        return None
+    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+    return inner if hasattr(inner, "consts") else ClosedJaxpr(inner, ())
+
+
+def _holds(jaxpr: Any) -> bool:
+    """Whether a ReLU is called anywhere in it."""
+
+    def each() -> Iterator[bool]:
+        for equation in jaxpr.eqns:
+            inner = _called(equation)
+            yield inner is not None and (equation.params.get("name") in RELUS or _holds(inner.jaxpr))
+
+    return any(each())
