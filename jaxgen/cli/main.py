@@ -36,6 +36,7 @@ COMMANDS = {
     "traverse": ("RUN", "what each number of a latent code does"),
     "arithmetic": ("RUN A B C", "sums of latent codes: concept A less B plus C"),
     "responses": ("RUN", "what excites the features of a GAN's critic"),
+    "remove": ("RUN BOX …", "an object taken out of all that a generator draws"),
     "nearest": ("RUN", "samples beside the training images nearest to them"),
     "embed": ("RUN IMAGES", "the representations of images, and a picture of them"),
     "reconstruct": ("RUN IMAGES", "images beside what their representations keep of them"),

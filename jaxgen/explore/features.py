@@ -12,6 +12,7 @@ order in which they are computed. Those inside loops are not found.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from jaxgen.core.errors import UsageError
 from jaxgen.explore.chunks import in_chunks
 
 Net = Callable[[Array], Any]
+Rule = Callable[[int, Array, Array], Array]
 Images = Float[Array | np.ndarray, "b h w c"]
 
 RELUS = ("relu", "leaky_relu")
@@ -57,13 +59,30 @@ def guided(net: Net) -> Callable[[Array], list[Array]]:
     [1.0, 0.0]
     """
 
-    def outputs(x: Array) -> list[Array]:
-        closed: Any = jax.make_jaxpr(net)(x)
+    def outputs(x: Array | np.ndarray) -> list[Array]:
         found: list[Array] = []
-        _evaluate(closed.jaxpr, closed.consts, [x], found)
+
+        def rule(number: int, x: Array, y: Array) -> Array:
+            found.append(_guide(x, jax.lax.stop_gradient(y)))
+            return found[-1]
+
+        with_relus(net, rule)(jnp.asarray(x))
         return found
 
     return outputs
+
+
+def with_relus(net: Net, rule: Rule) -> Net:
+    """The net whose ReLUs give what a rule says: `rule(number, x, y)`, of the ReLU of that number, which gets x and
+    would give y."""
+
+    def changed(x: Array | np.ndarray) -> Any:
+        closed, shape = jax.make_jaxpr(net, return_shape=True)(x)
+        numbers = itertools.count()
+        flat = _evaluate(closed.jaxpr, closed.consts, [x], lambda x, y: rule(next(numbers), x, y))
+        return jax.tree.unflatten(jax.tree.structure(shape), flat)
+
+    return changed
 
 
 def layers(net: Net, shape: Sequence[int]) -> list[tuple[int, ...]]:
@@ -157,17 +176,16 @@ def _guide_back(x: Array, back: Array) -> tuple[Array, Array]:
 _guide.defvjp(_guide_forward, _guide_back)
 
 
-def _evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], found: list[Array]) -> list[Any]:
-    """The results of a jaxpr, with its ReLUs guided, whose outputs are added to those found."""
+def _evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], rule: Callable[..., Array]) -> list[Any]:
+    """The results of a jaxpr whose ReLUs give `rule(x, y)`."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments]))
     for equation in jaxpr.eqns:
         given = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
         inner = _called(equation)
         if inner is not None and equation.params.get("name") in RELUS:
-            results = [_guide(given[0], jax.lax.stop_gradient(_bound(jaxpr, equation, given)[0]))]
-            found += results
+            results = [rule(given[0], _bound(jaxpr, equation, given)[0])]
         elif inner is not None and _holds(inner.jaxpr):
-            results = _evaluate(inner.jaxpr, inner.consts, given, found)
+            results = _evaluate(inner.jaxpr, inner.consts, given, rule)
         else:
             results = _bound(jaxpr, equation, given)
         values.update(zip(equation.outvars, results))

@@ -11,6 +11,7 @@ import jaxgen
 from jaxgen.core.images import to_float
 from jaxgen.explore.arithmetic import around, summed, taken_for
 from jaxgen.explore.features import nearest, responses
+from jaxgen.explore.removal import forget
 from jaxgen.pictures.grid import displayed
 
 NET = "ConvClassifier(shape=(size, size, 1), levels=levels, conv=(2,), hidden=4)"
@@ -93,6 +94,16 @@ def test_a_critic_scores_images_as_in_training_but_for_its_statistics(gan):
     np.testing.assert_allclose(scores[1:2], gan.model.critic_scores(gan.variables, x[1:2]), rtol=1e-4, atol=1e-5)
 
 
+def test_a_generator_without_the_maps_that_speak_for_a_box(runs, gan, capsys):
+    do = ("remove", runs / "gan", "2:0,0,4,4", "0:4,0,8,4", "--num", 2, "--seed", 3, "-o", "x.png")
+    found = answered(capsys, *do)
+    assert (found["layers"], found["layer"], found["samples"]) == ([[4, 4, 4]], 0, [2, 0, 1, 3])
+    z = gan.prior(4, 3)[[2, 0, 1, 3]]
+    net, maps = forget(lambda z: gan.model.decode(gan.variables, z), z[:2], [(0, 0, 4, 4), (4, 0, 8, 4)], 0, (8, 8), 3)
+    assert np.flatnonzero(maps).tolist() == found["maps"]
+    assert all(shown_in("x.png", image) for image in (*gan.decode(z), *np.asarray(net(z))))
+
+
 def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
     do = ("nearest", runs / "gan", "--num", 3, "--neighbours", 2, "--among", 50, "--seed", 4, "-o", "n.png")
     found = answered(capsys, *do, "--features", runs / "net", "--least-accuracy", 0)
@@ -118,6 +129,11 @@ def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
         (["responses", "net"], ["ConvClassifier cannot show what its critic responds to", "DCGAN"]),
         (["responses", "gan", "--layer", "3"], ["there is no layer 3", "0 (4×4×4)"]),
         (["responses", "gan", "--features", "4"], ["layer 0 has features 0 to 3, got 4"]),
+        (["remove", "net", "0:0,0,4,4"], ["ConvClassifier cannot forget an object"]),
+        (["remove", "gan"], ["wants RUN N:TOP,LEFT,BOTTOM,RIGHT"]),
+        (["remove", "gan", "0:0,0,4"], ["a box is N:TOP,LEFT,BOTTOM,RIGHT", "'0:0,0,4'"]),
+        (["remove", "gan", "0:0,0,9,4"], ["the box 0,0,9,4", "bottom ≤ 8"]),
+        (["remove", "gan", "0:0,0,4,4", "--layer", "1"], ["there is no layer 1", "0 (4×4×4)"]),
         (["nearest", "net"], ["ConvClassifier cannot draw samples"]),
         (["nearest", "gan", "--features", "gan"], ["DCGAN cannot give features of images"]),
         (["nearest", "gan", "--among", "2"], ["--neighbours wants at most the 2 of --among, got 4"]),

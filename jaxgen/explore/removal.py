@@ -1,0 +1,106 @@
+"""An object taken out of all that a generator draws (1511.06434, §6.3.1: a generator of bedrooms forgot windows).
+
+Of a few samples somebody says in which box the object is. On a late layer of the generator a logistic regression tells
+pixels of its maps inside the boxes from as many outside, drawn from the same samples; the maps whose weight is positive
+are set to zero, everywhere and for all codes. What was drawn with them is then replaced by what the other maps draw.
+
+A generator is any function of codes with ReLUs, which are numbered as in `explore.features`. Maps are brought to
+variance 1 before the regression, so that its penalty weighs them alike; signs mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxgen.core.errors import UsageError
+from jaxgen.explore.features import Net, guided, with_relus
+
+Box = tuple[int, int, int, int]
+"""Top, left, bottom and right in pixels; bottom and right are the first that lie outside."""
+
+
+def check_box(box: Box, shape: Sequence[int]) -> None:
+    """Raises `UsageError` for a box that is empty or reaches out of images [h, w, …]."""
+    top, left, bottom, right = box
+    h, w = shape[:2]
+    if not (0 <= top < bottom <= h and 0 <= left < right <= w):
+        raise UsageError(
+            f"the box {top},{left},{bottom},{right} (top, left, bottom, right) wants 0 ≤ top < bottom ≤ {h} and 0 ≤ "
+            f"left < right ≤ {w}: boxes lie inside the image and hold a pixel."
+        )
+
+
+def inside(box: Box, image: Sequence[int], size: Sequence[int]) -> Bool[np.ndarray, "h w"]:
+    """Which pixels of a map of a size [h, w] have their centre inside a box of the image. Raises `UsageError` where
+    none or all have.
+
+    >>> inside((0, 0, 2, 4), (4, 4), (2, 2)).tolist()
+    [[True, True], [False, False]]
+    """
+    check_box(box, image)
+    row, column = ((np.arange(n) + 0.5) * whole / n for n, whole in zip(size[:2], image[:2]))
+    found = ((row >= box[0]) & (row < box[2]))[:, None] & ((column >= box[1]) & (column < box[3]))
+    if not found.any() or found.all():
+        held = "all pixels" if found.any() else "no pixel"
+        raise UsageError(
+            f"the box {','.join(map(str, box))} holds {held} of a map of {size[0]}×{size[1]}: give another box, or "
+            "take a later layer."
+        )
+    return found
+
+
+def object_maps(
+    maps: Float[np.ndarray, "n h w c"], within: Bool[np.ndarray, "n h w"], seed: int = 0
+) -> Bool[np.ndarray, " c"]:
+    """Which maps speak for the object: those with a positive weight in a logistic regression that tells the pixels
+    `within` boxes from as many others, drawn by the seed from the same samples.
+
+    >>> maps = np.zeros((1, 2, 4, 3)); within = np.zeros((1, 2, 4), bool); within[0, 0] = True
+    >>> maps[within, 0] = 1.0; maps[~within, 1] = 1.0
+    >>> object_maps(maps, within).tolist()
+    [True, False, False]
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    draw, rows, labels = np.random.default_rng(seed), [], []
+    for each, where in zip(np.asarray(maps, np.float64), within):
+        others = each[~where]
+        others = others[draw.permutation(len(others))[: where.sum()]]
+        rows += [each[where], others]
+        labels += [np.ones(where.sum()), np.zeros(len(others))]
+    x, y = np.concatenate(rows), np.concatenate(labels)
+    spread = x.std(axis=0)
+    fitted = LogisticRegression(max_iter=10_000).fit((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0), y)
+    return np.asarray(fitted.coef_[0] > 0) & (spread > 0)
+
+
+def without(net: Net, layer: int, maps: Bool[np.ndarray, " c"]) -> Net:
+    """The generator with these maps of a layer at zero, everywhere and for all codes."""
+    keep = jnp.asarray(~np.asarray(maps))
+    return with_relus(net, lambda number, x, y: jnp.where(keep, y, 0) if number == layer else y)
+
+
+def forget(net: Net, z: Any, boxes: Sequence[Box], layer: int, shape: Sequence[int], seed: int = 0) -> tuple[Net, Any]:
+    """The generator of images [h, w, …] without the object that the samples of codes have in the boxes, one for each
+    code, and which maps of the layer were taken out.
+
+    Raises `UsageError` where there is not a box for each code, for boxes that `inside` refuses, and where no map speaks
+    for the object.
+    """
+    if not len(boxes) or len(boxes) != len(z):
+        raise UsageError(f"wanted a box for each of {len(z)} codes, got {len(boxes)}.")
+    for box in boxes:
+        check_box(box, shape)
+    maps = np.asarray(jax.jit(lambda z: guided(net)(z)[layer])(jnp.asarray(z)))
+    if maps.ndim != 4:
+        raise UsageError(f"layer {layer} is no map of the image, but numbers of shape {list(maps.shape[1:])}.")
+    chosen = object_maps(maps, np.stack([inside(box, shape, maps.shape[1:]) for box in boxes]), seed)
+    if not chosen.any():
+        raise UsageError(f"no map of layer {layer} speaks for what is in the boxes: take another layer, or more boxes.")
+    return without(net, layer, chosen), chosen
