@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.core.capabilities import Autoregressive, models_with
+from jaxgen.core.capabilities import Autoregressive
 from jaxgen.core.checks import check_count, check_temperature
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Variables
@@ -137,9 +138,11 @@ def _options(model: Any, draw: Callable[..., Any], temperature: float) -> dict[s
         said = f"{type(model).__name__} cannot draw at a temperature: its `{draw.__name__}` takes none"
         if isinstance(model, Autoregressive):
             raise UsageError(f"{said}. Leave temperature at 1, got {temperature:g}.")
-        others = ", ".join(models_with(Autoregressive))  # type: ignore[type-abstract]
+        kinds = importlib.import_module("jaxgen.models")  # only to speak of them
+        drawn = {name: getattr(getattr(kinds, name), draw.__name__, None) for name in kinds.__all__}
+        others = ", ".join(n for n, d in drawn.items() if d and "temperature" in inspect.signature(d).parameters)
         raise UsageError(
-            f"{said}, for it does not draw value by value from probabilities that could be sharpened. Leave "
+            f"{said}, for it has no probabilities or prior that could be sharpened. Leave "
             f"temperature at 1, got {temperature:g}. Models that can: {others}."
         )
     check_temperature(temperature)
