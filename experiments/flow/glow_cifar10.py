@@ -1,4 +1,4 @@
-"""Glow on CIFAR-10. 1807.03039, table 2: 3.35 bits/dim. Ours: not run yet.
+"""Glow on CIFAR-10. 1807.03039: 3.35 bits/dim. Ours: not run yet.
 
 Three scales of four steps over nets of 32 features: small, for an hour of two CPU cores. `--preset paper` has the
 paper's: 32 steps, 512 features, Adamax with a step size of 1e-3 and a warm-up of ten epochs, batches of 512; where the

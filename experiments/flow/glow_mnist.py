@@ -1,4 +1,4 @@
-"""Glow on MNIST. 1807.03039 has no figure; 1810.01367, table 2†, trained it to 1.05 bits/dim. Ours: not run yet.
+"""Glow on MNIST. 1807.03039 has no figure for it. Ours: not run yet.
 
 Two scales of eight steps, at 14×14 and 7×7, over nets of 64 features: small, for an hour of two CPU cores. `--preset
 paper` has the depth and width of 1807.03039 for CIFAR-10, 32 steps and 512 features, with two scales as 28 can be

@@ -1,4 +1,4 @@
-"""NICE on MNIST. 1410.8516, table 1: a log-likelihood of 1980.50 nats, of continuous images. Ours: not run yet.
+"""NICE on MNIST. 1410.8516: a log-likelihood of 1980.50 nats, of continuous images. Ours: not run yet.
 
 Four additive couplings over perceptrons of five layers of 1000 ReLUs, a logistic prior and a diagonal scaling, as in
 the paper. The schedule is ours: Adam with a warm-up and a cosine to zero, batches of 200.

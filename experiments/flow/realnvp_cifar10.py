@@ -1,4 +1,4 @@
-"""RealNVP on CIFAR-10. 1605.08803, table 1: 3.49 bits/dim. Ours: not run yet.
+"""RealNVP on CIFAR-10. 1605.08803: 3.49 bits/dim. Ours: not run yet.
 
 Two scales (32×32 and 16×16) over residual nets of two blocks of 16 features: small, for an hour of two CPU cores.
 `--preset paper` has the paper's: eight blocks of 64 features, Adam with a step size of 1e-3, batches of 64; its steps

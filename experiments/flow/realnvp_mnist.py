@@ -1,4 +1,4 @@
-"""RealNVP on MNIST. 1605.08803 has no figure; 1810.01367, table 2†, trained it to 1.06 bits/dim. Ours: not run yet.
+"""RealNVP on MNIST. 1605.08803 has no figure for it. Ours: not run yet.
 
 Two scales (28×28 and 14×14) over residual nets of two blocks of 16 features: small, for an hour of two CPU cores.
 `--preset paper` has the nets and the training of 1605.08803 for CIFAR-10: eight blocks of 64 features, Adam with a step

@@ -1,4 +1,4 @@
-"""LAPGAN on CIFAR-10. 1506.05751: people take 40 % of its samples for photos. Ours: not run yet.
+"""LAPGAN on CIFAR-10. 1506.05751: no figure that compares. Ours: not run yet.
 
 Levels of 8×8, 16×16 and 32×32, each a GAN of its own, trained side by side by one command. Adam and widths are ours.
 

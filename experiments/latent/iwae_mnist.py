@@ -1,4 +1,4 @@
-"""IWAE on dynamically binarised MNIST. 1509.00519, table 1: 84.78 nats as −L_5000 with k = 50. Ours: not run yet.
+"""IWAE on dynamically binarised MNIST. 1509.00519: 84.78 nats as −L_5000 with k = 50. Ours: not run yet.
 
 Perceptrons 784–200–200–50 with tanh, the one-layer net of the paper, by Adam with ε = 1e-4. The schedule is ours, that
 of `vae_mnist`: batches of 100, a warm-up, then a cosine to zero, and averaged parameters. `--preset paper` is the

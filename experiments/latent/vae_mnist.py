@@ -1,4 +1,4 @@
-"""VAE on dynamically binarised MNIST. 1509.00519, table 1: 86.76 nats as −L_5000. Ours: 91.19, 185 epochs.
+"""VAE on dynamically binarised MNIST. 1509.00519: 86.76 nats as −L_5000. Ours: 91.19, 185 epochs.
 
 Perceptrons 784–200–200–50 with tanh, the one-layer net of the paper for k = 1, by Adam with ε = 1e-4. The schedule is
 ours: batches of 100, a warm-up, then a cosine to zero, and averaged parameters. `--preset paper` is the paper's:
