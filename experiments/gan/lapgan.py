@@ -1,13 +1,15 @@
-"""LAPGAN on MNIST. 1506.05751: no figure that compares. Ours: not run yet.
+"""LAPGAN on MNIST or CIFAR-10. 1506.05751: no figure that compares. Ours: not run yet.
 
-Levels of 7×7, 14×14 and 28×28, each a GAN of its own, trained side by side by one command. Adam and widths are ours.
+Levels of 7×7, 14×14 and 28×28, or by `--preset cifar10` of 8×8, 16×16 and 32×32, each a GAN of its own, trained side by
+side by one command. Adam and widths are ours.
 
 Protocol: a GAN has no likelihood; the figures are the grids of samples and of pyramids in the run's folder and, with
 `--judge` and the folder of a classifier's run, FD of 5000 samples in its features, which then decides the best
 checkpoint. What is drawn is the averaged generators.
 
-    jaxgen train lapgan_mnist
-    jaxgen train lapgan_mnist --judge runs/classifier_mnist
+    jaxgen train lapgan
+    jaxgen train lapgan --judge runs/classifier_mnist
+    jaxgen train lapgan --preset cifar10 --judge runs/classifier_cifar10
 """
 
 from typing import Literal
@@ -59,4 +61,5 @@ def recipe(
 
 
 SMOKE = dict(halvings=1, features=1, latent=4, batch=8, steps=2, evaluate_every=2)
+PRESETS = {"cifar10": dict(data="tfds:cifar10", size=32, channels=3, features=64, latent=100, steps=50_000)}
 EXPECTED: dict[str, tuple[float, float]] = {}
