@@ -78,27 +78,22 @@ def study(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     Raises `UsageError` where run and data do not fit, labels are not there, or the folder is another study's.
     """
-    from jaxgen.core.errors import UsageError
+    from experiments.studies.resumed import begin, check
     from jaxgen.core.files import write_json
     from jaxgen.data import Source, labelled
 
     nets, numbers = Nets(options), sorted({*options.labels})
     settings = {"run": str(Path(options.run).resolve()), "step": nets.run.step, "data": options.data}
     settings |= {"steps": options.steps, "batch": nets.recipes["frozen"].batch}
-    cells, about = options.out / "cells", options.out / "settings.json"
-    then = json.loads(about.read_text(encoding="utf-8")) if about.exists() else settings
-    for name, now in settings.items():
-        if then[name] != now:
-            raise UsageError(
-                f"{options.out} holds a study whose {name} is {then[name]}, not {now}: choose another --out."
-            )
+    cells = options.out / "cells"
+    check(options.out, settings)
     drawn = {  # all of them first: what cannot be drawn is refused before anything is trained
         (num, draw): labelled(Source("data", lambda: nets.dataset), num, draw).load().train
         for num in numbers
         for draw in range(options.draws)
     }
-    cells.mkdir(parents=True, exist_ok=True)
-    write_json(about, settings)
+    begin(options.out, settings)
+    cells.mkdir(exist_ok=True)
     rows = []
     for method in METHODS:
         for num in numbers:

@@ -82,22 +82,15 @@ class Stopped(Exception):
 
 def study(options: argparse.Namespace, knobs: Sequence[str]) -> list[dict[str, Any]]:
     """The figures of each loss and hold. Raises `UsageError` where the folder holds a study of other settings."""
-    from jaxgen.core.errors import UsageError
+    from experiments.studies.resumed import begin, check
     from jaxgen.core.files import write_json
     from jaxgen.runs.feature_judge import features_run
 
     net = features_run(options.judge)
     settings = {"data": options.data, "judge": str(Path(options.judge).resolve()), "steps": options.steps}
     settings |= {"num": options.num, "knobs": list(knobs)}
-    about = options.out / "settings.json"
-    then = json.loads(about.read_text(encoding="utf-8")) if about.exists() else settings
-    for name, now in settings.items():
-        if then[name] != now:
-            raise UsageError(
-                f"{options.out} holds a study whose {name} is {then[name]}, not {now}: choose another --out."
-            )
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_json(about, settings)
+    check(options.out, settings)
+    begin(options.out, settings)
     rows = []
     for loss in options.losses:
         for hold in options.holds:

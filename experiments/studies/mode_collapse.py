@@ -80,19 +80,14 @@ def main(args: Sequence[str] | None = None) -> int:
 def study(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     """The figures of each cell, and the floor of each data set. Raises `UsageError` where the folder holds a study of
     other settings."""
-    from jaxgen.core.errors import UsageError
+    from experiments.studies.resumed import begin, check
     from jaxgen.core.files import write_json
 
     settings = {name: getattr(options, name) for name in ("seeds", "steps", "batch", "width", "latent", "lr", "num")}
-    cells, about = options.out / "cells", options.out / "settings.json"
-    then = json.loads(about.read_text(encoding="utf-8")) if about.exists() else settings
-    for name, now in settings.items():
-        if then[name] != now:
-            raise UsageError(
-                f"{options.out} holds a study whose {name} is {then[name]}, not {now}: choose another --out."
-            )
-    cells.mkdir(parents=True, exist_ok=True)
-    write_json(about, settings)
+    cells = options.out / "cells"
+    check(options.out, settings)
+    begin(options.out, settings)
+    cells.mkdir(exist_ok=True)
     floor = {name: floor_of(name, options.num) for name in options.data}
     rows = []
     for name in options.data:
