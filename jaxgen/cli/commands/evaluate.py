@@ -57,7 +57,7 @@ def run(args: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     options = flags.parse(Evaluate, args, "jaxgen evaluate")
     at_least_one(batch=options.batch, draws=options.draws)
-    at_least_one(iw_samples=1 if options.iw_samples is None else options.iw_samples)
+    at_least_one(**{"iw-samples": 1 if options.iw_samples is None else options.iw_samples})
     if not options.runs:
         raise UsageError("`jaxgen evaluate` wants RUN; `jaxgen evaluate --help` shows its flags.")
     if options.metrics:

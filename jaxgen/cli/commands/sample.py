@@ -82,7 +82,7 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.core.capabilities import Sampler, require
     from jaxgen.explore.likelihood import drawing_rank, growth
     from jaxgen.explore.mixture import check_mixture
-    from jaxgen.pictures.animation import growing, write_frames, write_gif
+    from jaxgen.pictures.animation import growing
     from jaxgen.pictures.grid import grid, gridded, save_png
 
     if mixed:
@@ -109,12 +109,7 @@ def run(args: Sequence[str]) -> int:
     page: Any = functools.partial(grid, margin=0) if options.plain else gridded
     if drawn is not None:
         grids = growing(image, drawn, run.model.levels, page)
-        if path.suffix.lower() == ".gif":
-            write_gif(grids, path)
-        if folder is not None:
-            write_frames(grids, folder)
-            figures["frames"] = str(folder)
-            lines.append(f"{folder}: {len(grids)} frames")
+        lines += _animated(grids, path, folder, figures)
     if path.suffix.lower() == ".npz":
         write_npz(path, image=image)
     elif path.suffix.lower() == ".png":
@@ -155,6 +150,20 @@ def _check_chain(options: Sample) -> None:
         )
 
 
+def _animated(grids: Any, path: Path, folder: Path | None, figures: dict[str, Any]) -> list[str]:
+    """Grids as a GIF where that is asked for, and as frames where there is a folder for them, of which the figures and
+    the lines given back tell."""
+    from jaxgen.pictures.animation import write_frames, write_gif
+
+    if path.suffix.lower() == ".gif":
+        write_gif(grids, path)
+    if folder is None:
+        return []
+    write_frames(grids, folder)
+    figures["frames"] = str(folder)
+    return [f"{folder}: {len(grids)} frames"]
+
+
 def _by_chain(run: Any, options: Sample, path: Path, folder: Path | None) -> int:
     """The command where codes are moved by chains; returns its exit code."""
     import numpy as np
@@ -163,7 +172,6 @@ def _by_chain(run: Any, options: Sample, path: Path, folder: Path | None) -> int
     from jaxgen.cli.inputs import conditions
     from jaxgen.explore.chains import chains, check_chains
     from jaxgen.explore.latent import decoded
-    from jaxgen.pictures.animation import write_frames, write_gif
     from jaxgen.pictures.grid import displayed, grid, gridded, save_png
     from jaxgen.pictures.strips import strips
 
@@ -183,12 +191,7 @@ def _by_chain(run: Any, options: Sample, path: Path, folder: Path | None) -> int
         moments = np.linspace(0, steps, min(steps + 1, MOMENTS)).round().astype(int)
         image = decoded(run.decode, z[:, moments])
         grids = [page(image[:, i], levels) for i in range(len(moments))]
-        if path.suffix.lower() == ".gif":
-            write_gif(grids, path)
-        if folder is not None:
-            write_frames(grids, folder)
-            figures["frames"] = str(folder)
-            lines.append(f"{folder}: {len(grids)} frames")
+        lines += _animated(grids, path, folder, figures)
     if path.suffix.lower() == ".npz":
         write_npz(path, image=run.decode(z[:, -1]))
     elif path.suffix.lower() == ".png" and options.plain:
