@@ -7,19 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.runs import ONE
+from helpers.stand_ins import Untrained
 
 from jaxgen.core.capabilities import Classifier, Features, Latent
 from jaxgen.core.errors import UsageError
 from jaxgen.explore.arithmetic import around, check_classes, of_class, score, summed, taken_for
 from jaxgen.explore.trained import Trained
-
-
-class Untrained:
-    def init(self, key, batch):
-        return {}
-
-    def objectives(self):
-        return ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

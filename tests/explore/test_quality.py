@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.runs import ONE
+from helpers.stand_ins import Untrained
 
 from jaxgen.core.capabilities import Encoder, Features, Sampler
 from jaxgen.core.conditions import Classes
@@ -19,14 +20,6 @@ from jaxgen.metrics.kernel import kernel_distance
 from jaxgen.metrics.neighbours import prdc
 
 SHAPE = (2, 2, 1)
-
-
-class Untrained:
-    def init(self, key, batch):
-        return {}
-
-    def objectives(self):
-        return ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,16 @@ def jitter(batch, key, train):
     return {**batch, "image": image * keep.astype(image.dtype)}
 
 
+class Untrained:
+    """What a model has that nobody trains: to stand before its capabilities in a class line."""
+
+    def init(self, key, batch):
+        return {}
+
+    def objectives(self):
+        return ()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table(Density, Sampler):
     """Independent sub-pixels: the logits are the parameters. No draws."""
