@@ -51,18 +51,19 @@ class VAE(nn.Module):
         return (kl - self.log_likelihood(x, z)).mean()
 
     @torch.no_grad()
-    def iwae_bound(self, x: Tensor, k: int, chunk: int = 50) -> Tensor:
-        """L_k of each image, `chunk` samples at a time."""
+    def iwae_bound(self, x: Tensor, k: int, chunk: int = 50, noise: Tensor | None = None) -> Tensor:
+        """L_k of each image, `chunk` samples at a time; `noise` [k,b,d] in place of draws."""
         x = x.flatten(1)
         mean, log_var = self.posterior(x)
         weights = []
         for n in [chunk] * (k // chunk) + [k % chunk] * (k % chunk > 0):
-            noise = torch.randn(n, *mean.shape)
-            z = mean + torch.exp(0.5 * log_var) * noise
+            start = sum(map(len, weights))
+            eps = torch.randn(n, *mean.shape) if noise is None else noise[start : start + n]
+            z = mean + torch.exp(0.5 * log_var) * eps
             rows = x.expand(n, *x.shape).reshape(-1, x.shape[-1])
             log_likelihood = self.log_likelihood(rows, z.reshape(-1, z.shape[-1])).reshape(n, -1)
             log_prior = -0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)
-            log_posterior = -0.5 * (noise**2 + log_var + math.log(2 * math.pi)).sum(-1)
+            log_posterior = -0.5 * (eps**2 + log_var + math.log(2 * math.pi)).sum(-1)
             weights.append(log_likelihood + log_prior - log_posterior)
         return torch.logsumexp(torch.cat(weights), 0) - math.log(k)
 
