@@ -40,11 +40,11 @@ def main() -> None:
 
     cpu.prepare_cpu(1)
     run = load(options.run)
-    found = named_images(run, options.split, options.num)
-    image, levels, bits = found.image, run.model.levels, found.image.size
-    nats = -float(run.log_prob(image, condition=found.condition).astype(np.float64).sum())
+    images = named_images(run, options.split, options.num)
+    image, levels, bits = images.image, run.model.levels, images.image.size
+    nats = -float(run.log_prob(image, condition=images.condition).astype(np.float64).sum())
     start = time.perf_counter()
-    data, figures = codec.compress(run.model, run.variables, image, found.condition, options.batch)
+    data, figures = codec.compress(run.model, run.variables, image, images.condition, options.batch)
     middle = time.perf_counter()
     back = codec.decompress(run.model, run.variables, data)
     end = time.perf_counter()
@@ -86,14 +86,14 @@ def tiled(image: np.ndarray) -> np.ndarray:
 def png(image: np.ndarray, levels: int) -> bytes:
     """The smallest of the PNG files that Pillow writes of one image [h,w,c]."""
     shown = picture(image)
-    found = [shown]
+    forms = [shown]
     if shown.mode == "L" and levels == 2:
-        found.append(Image.fromarray(image[..., 0].astype(bool)))
+        forms.append(Image.fromarray(image[..., 0].astype(bool)))
     elif shown.mode == "L" and levels <= 16:  # a palette of so many colours has 2 or 4 bits in the file
         narrow = shown.convert("P")
         narrow.putpalette([value for value in range(levels) for _ in range(3)])
-        found.append(narrow)
-    return min((saved(lambda file, x=x: x.save(file, "PNG", optimize=True)) for x in found), key=len)
+        forms.append(narrow)
+    return min((saved(lambda file, x=x: x.save(file, "PNG", optimize=True)) for x in forms), key=len)
 
 
 def webp(image: np.ndarray) -> bytes:

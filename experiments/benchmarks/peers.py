@@ -207,7 +207,7 @@ def peer(model: Any) -> PixelNet:
     outputs = 1 if model.levels == 2 else model.levels
     mend = getattr(model, "wiring", "paper") == "full"
     name = type(model).__name__
-    return PixelNet(name, model.layers, model.features, model.head, model.shape[2], outputs, mend)
+    return PixelNet(name, model.layers, model.features, model.head_features, model.shape[2], outputs, mend)
 
 
 @torch.no_grad()

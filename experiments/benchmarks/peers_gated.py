@@ -105,7 +105,7 @@ def peer(model: Any) -> GatedNet:
     """The peer of a jaxgen `GatedPixelCNN` (no dropout, no marks), with fresh weights."""
     outputs, kind = 1 if model.levels == 2 else model.levels, model.condition
     size = 0 if kind is None else next(getattr(kind, n) for n in ("count", "size", "channels") if hasattr(kind, n))
-    return GatedNet(model.layers, model.features, model.kernel, model.head, model.shape[2], outputs, size)
+    return GatedNet(model.layers, model.features, model.kernel, model.head_features, model.shape[2], outputs, size)
 
 
 @torch.no_grad()

@@ -127,14 +127,14 @@ def timed(run: Callable[[int], Any], samples: int, warm: bool = True) -> tuple[l
     """Seconds of runs 0, 1, …, and the last result; `warm` where `run` is not compiled yet."""
     import jax
 
-    found, seconds = None, []
+    result, seconds = None, []
     for _ in range(2 if warm else 0):  # the first compiles
         jax.block_until_ready(run(0))
     for i in range(samples):
         start = time.perf_counter()
-        found = jax.block_until_ready(run(i))
+        result = jax.block_until_ready(run(i))
         seconds.append(time.perf_counter() - start)
-    return seconds, found
+    return seconds, result
 
 
 def torch_seconds(model: Any) -> float | None:

@@ -52,14 +52,14 @@ def devices(options: argparse.Namespace) -> list[str]:
 
     workers = {n: Worker(str(n), __file__, JAX_NUM_CPU_DEVICES=str(n)) for n in DEVICES}
     steps = {n: max(2, round(options.seconds / w.ask(steps=2)["wall"])) for n, w in workers.items()}
-    found: dict[int, list[float]] = {n: [] for n in DEVICES}
+    rates: dict[int, list[float]] = {n: [] for n in DEVICES}
     for _ in range(options.samples):
         for n, worker in workers.items():
             time.sleep(SETTLE)
-            found[n].append(1e3 * worker.ask(steps=steps[n])["wall"] / (n * SHARE))
+            rates[n].append(1e3 * worker.ask(steps=steps[n])["wall"] / (n * SHARE))
     for worker in workers.values():
         worker.close()
-    per_image = {n: statistics.median(times) for n, times in found.items()}
+    per_image = {n: statistics.median(times) for n, times in rates.items()}
     asked = {8: "≤ 1.15"}
     return [
         f"| virtual devices, {SHARE} images each | ms per image | against 2 devices | asked |",
@@ -129,8 +129,8 @@ def saves(options: argparse.Namespace) -> list[str]:
         ("the demo's, 3×32 on 8×8", 3, 32, (8, 8, 1), 17),
         ("Diagonal BiLSTM 4×16 on 28×28", 4, 16, (28, 28, 1), 2),
     ):
-        for found in (blocked, marks, places):
-            found.clear()
+        for times in (blocked, marks, places):
+            times.clear()
         reporter = Reporter()
         reporter.progress = lambda step, metrics: marks.append(time.perf_counter())  # type: ignore[method-assign]
         model = DiagonalBiLSTM(shape=shape, levels=levels, layers=layers, features=features)
@@ -161,15 +161,15 @@ def streamed(options: argparse.Namespace) -> list[str]:
     engines = {"resident": Engine(recipe, data), "streamed": Engine(recipe, data, budget=0)}
     # The difference is smaller than what a machine wanders by within seconds: many short turns, each beside its like.
     steps = max(10, round(options.seconds / 4 / (engines["resident"].measure(20)[0] / 20)))
-    found: dict[str, list[float]] = {name: [] for name in engines}
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
     for turn in range(4 * options.samples):
         for name in list(engines)[:: 1 if turn % 2 else -1]:
             time.sleep(SETTLE)
-            found[name].append(engines[name].measure(steps)[0] / steps)
+            seconds[name].append(engines[name].measure(steps)[0] / steps)
     for engine in engines.values():
         engine.end()
-    times = {name: 1e3 * statistics.median(each) for name, each in found.items()}
-    share = 100 * statistics.median(r / s for r, s in zip(found["resident"], found["streamed"], strict=True))
+    times = {name: 1e3 * statistics.median(each) for name, each in seconds.items()}
+    share = 100 * statistics.median(r / s for r, s in zip(seconds["resident"], seconds["streamed"], strict=True))
     return [
         "| a small model, batch 16 | ms per step | speed | asked |",
         "|---|---|---|---|",

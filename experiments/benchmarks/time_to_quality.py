@@ -50,8 +50,8 @@ def main() -> None:
 
     prepare_cpu(16)
     say("| recipe | steps | seconds | parameters | valid, nats | load before and after |\n|---|---|---|---|---|---|")
-    found = [trained(name, options) for name in options.recipes]
-    best = min(found, key=lambda run: run["valid"])
+    runs = [trained(name, options) for name in options.recipes]
+    best = min(runs, key=lambda run: run["valid"])
     nats = scored(best, "test")
     say(
         f"\n{best['name']}: {nats:.2f} nats on {len(best['dataset'].test):,} test images after "
@@ -127,8 +127,8 @@ def scored(run: dict[str, Any], split: str) -> float:
     from jaxgen.engine.evaluate import evaluate
     from jaxgen.engine.state import averaged
 
-    found = evaluate(run["made"].model, averaged(run["outcome"].state), getattr(run["dataset"], split))
-    return float(found["nats"])
+    scores = evaluate(run["made"].model, averaged(run["outcome"].state), getattr(run["dataset"], split))
+    return float(scores["nats"])
 
 
 def processor() -> str:

@@ -64,10 +64,13 @@ class Case:
         if self.layer:
             first, rest = 0, macs
         elif self.kind == "GatedPixelCNN":
-            first, rest = (21 + 3) * h, self.layers * (macs + h * 2 * h) + h * made.head + made.head
+            first, rest = (21 + 3) * h, self.layers * (macs + h * 2 * h) + h * made.head_features + made.head_features
         else:
             mended = 25 if getattr(made, "mend", False) else 0
-            first, rest = (24 + mended) * 2 * h, self.layers * (macs + h * 4 * h) + 2 * h * made.head + made.head
+            first, rest = (
+                (24 + mended) * 2 * h,
+                self.layers * (macs + h * 4 * h) + 2 * h * made.head_features + made.head_features,
+            )
         # Nobody wants the gradient of the image.
         return 2.0 * self.batch * 28 * 28 * (first + rest if self.forward else 2 * first + 3 * rest)
 
@@ -101,14 +104,14 @@ def main() -> None:
     if not cases:
         parser.error(f"no case contains {options.only!r}: {', '.join(case.name for case in CASES)}")
     workers = {name: Worker(name) for name in ("jaxgen", "plain", "torch")}
-    found: dict[str, Any] = {"machine": machine(), "cases": {}, "overhead": {}}
-    say(f"{found['machine']}\n")
+    results: dict[str, Any] = {"machine": machine(), "cases": {}, "overhead": {}}
+    say(f"{results['machine']}\n")
     say("| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout | share | asked | PyTorch's |")
     say("|---|---|---|---|---|---|---|---|---|---|")
     for case in cases:
         sides = {"ours": workers["plain" if case.plain else "jaxgen"], "torch": workers["torch"]}
         samples = interleave(sides, case, options)
-        found["cases"][case.name] = samples
+        results["cases"][case.name] = samples
         (ours, ours_cpu), (torch, torch_cpu) = median(samples["ours"]), median(samples["torch"])
         peak = max(samples["peak"])
         share, theirs = (100 * case.flops() / seconds / peak for seconds in (ours, torch))
@@ -123,22 +126,22 @@ def main() -> None:
     for case in chosen:
         same = workers["jaxgen"]
         samples = interleave({"engine": same, "bare": same}, case, options)
-        found["overhead"][case.name] = samples
+        results["overhead"][case.name] = samples
         engine, bare = median(samples["engine"])[0], median(samples["bare"])[0]
         say(f"| {case.name} | < 3 % | {100 * (engine / bare - 1):+.1f} % | {1e3 * engine:.2f} | {1e3 * bare:.2f} |")
     for worker in workers.values():
         worker.close()
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def interleave(sides: dict[str, Worker], case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds per step, (wall, CPU), of each side, `samples` times in turn."""
-    found: dict[str, Any] = {name: [] for name in (*sides, "peak")}
+    seconds: dict[str, Any] = {name: [] for name in (*sides, "peak")}
     steps = {}
     for name, worker in sides.items():
         ready = worker.ask(do="prepare", case=case.name, bare=name == "bare")
-        found |= {"layout": ready["layout"]} if "layout" in ready else {}
+        seconds |= {"layout": ready["layout"]} if "layout" in ready else {}
         time.sleep(SETTLE)
         wall = worker.ask(do="measure", steps=2, bare=name == "bare")["wall"]
         steps[name] = max(3, math.ceil(options.seconds / wall))
@@ -146,13 +149,13 @@ def interleave(sides: dict[str, Worker], case: Case, options: argparse.Namespace
         for name, worker in sides.items():
             time.sleep(SETTLE)
             sample = worker.ask(do="measure", steps=steps[name], bare=name == "bare")
-            found[name].append((sample["wall"], sample["cpu"]))
+            seconds[name].append((sample["wall"], sample["cpu"]))
         if "torch" in sides:
             time.sleep(SETTLE)
-            found["peak"].append(sides["ours"].ask(do="peak")["flops"])
+            seconds["peak"].append(sides["ours"].ask(do="peak")["flops"])
     for worker in set(sides.values()):
         worker.ask(do="end")
-    return found
+    return seconds
 
 
 def median(samples: list[tuple[float, float]]) -> tuple[float, float]:

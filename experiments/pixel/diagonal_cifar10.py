@@ -22,7 +22,7 @@ def recipe(
     data: str = "tfds:cifar10",  # any source or path of 32×32 RGB images
     layers: int = 12,
     features: int = 128,
-    head: int = 1024,  # features of the final layers
+    head_features: int = 1024,  # features of the final layers
     wiring: Literal["full", "paper"] = "full",  # hole-free, or as published
     batch: int = 16,
     steps: int = 200_000,
@@ -34,7 +34,13 @@ def recipe(
     return Recipe(
         data=source(data),
         model=DiagonalBiLSTM(
-            shape=(32, 32, 3), levels=256, layers=layers, features=features, head=head, wiring=wiring, dtype=dtype
+            shape=(32, 32, 3),
+            levels=256,
+            layers=layers,
+            features=features,
+            head_features=head_features,
+            wiring=wiring,
+            dtype=dtype,
         ),
         optimizer=optax.rmsprop(lr),
         batch=batch,
@@ -45,5 +51,5 @@ def recipe(
     )
 
 
-SMOKE = dict(layers=1, features=3, head=6, batch=8, steps=2, evaluate_every=2, samples=0)
+SMOKE = dict(layers=1, features=3, head_features=6, batch=8, steps=2, evaluate_every=2, samples=0)
 EXPECTED = {"test/bits_per_dim": (2.93, 3.06)}

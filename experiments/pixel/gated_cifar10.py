@@ -24,7 +24,7 @@ def recipe(
     layers: int = 15,
     features: int = 128,
     kernel: int = 5,  # width of the layers' convolutions
-    head: int = 1024,  # features of the final layers
+    head_features: int = 1024,  # features of the final layers
     dropout: float = 0.0,
     batch: int = 32,
     steps: int = 200_000,
@@ -44,7 +44,7 @@ def recipe(
             layers=layers,
             features=features,
             kernel=kernel,
-            head=head,
+            head_features=head_features,
             dropout=dropout,
             dtype=dtype,
         ),
@@ -59,5 +59,5 @@ def recipe(
     )
 
 
-SMOKE = dict(layers=1, features=3, head=6, batch=8, steps=2, evaluate_every=2, samples=0)
+SMOKE = dict(layers=1, features=3, head_features=6, batch=8, steps=2, evaluate_every=2, samples=0)
 EXPECTED = {"test/bits_per_dim": (2.95, 3.10)}

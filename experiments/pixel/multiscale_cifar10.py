@@ -31,8 +31,8 @@ def recipe(
     large: Literal["pixelcnn", "rowlstm", "diagonal"] = "diagonal",  # the model of the rest
     layers: int = 12,
     features: int = 128,
-    head: int = 1024,  # features of the final layers
-    up: int = 64,  # features of the up-sampled map
+    head_features: int = 1024,  # features of the final layers
+    map_features: int = 64,  # features of the up-sampled map
     batch: int = 16,
     steps: int = 200_000,
     lr: float = 1e-3,
@@ -41,10 +41,12 @@ def recipe(
     samples: int = 64,  # images drawn at each evaluation
 ) -> Recipe:
     whole = dict(shape=(32, 32, 3), levels=256)
-    net = dict(layers=layers, features=features, head=head, dtype=dtype, **whole)
+    net = dict(layers=layers, features=features, head_features=head_features, dtype=dtype, **whole)
     return Recipe(
         data=source(data),
-        model=MultiScale(small=NETS[small](**net), large=NETS[large](**net), scale=scale, up=up, **whole),
+        model=MultiScale(
+            small=NETS[small](**net), large=NETS[large](**net), scale=scale, map_features=map_features, **whole
+        ),
         optimizer=optax.rmsprop(lr),
         batch=batch,
         steps=steps,
@@ -54,5 +56,5 @@ def recipe(
     )
 
 
-SMOKE = dict(layers=1, features=3, head=6, up=3, batch=8, steps=2, evaluate_every=2, samples=0)
+SMOKE = dict(layers=1, features=3, head_features=6, map_features=3, batch=8, steps=2, evaluate_every=2, samples=0)
 EXPECTED = {}

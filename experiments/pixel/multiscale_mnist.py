@@ -30,7 +30,7 @@ def recipe(
     large: Literal["pixelcnn", "rowlstm", "diagonal"] = "diagonal",  # the model of the rest
     layers: int = 4,
     features: int = 32,
-    up: int = 32,  # features of the up-sampled map
+    map_features: int = 32,  # features of the up-sampled map
     batch: int = 16,
     steps: int = 32_000,
     lr: float = 7e-3,  # of the matrices
@@ -47,7 +47,7 @@ def recipe(
     first, second = (NETS[name](layers=layers, features=features, **whole) for name in (small, large))
     return Recipe(
         data=source(data),
-        model=MultiScale(small=first, large=second, scale=scale, up=up, **whole),
+        model=MultiScale(small=first, large=second, scale=scale, map_features=map_features, **whole),
         optimizer=muon(warmup_cosine(lr, steps, warmup), warmup_cosine(lr_rest, steps, warmup), momentum, weight_decay),
         batch=batch,
         steps=steps,
@@ -60,5 +60,5 @@ def recipe(
     )
 
 
-SMOKE = dict(layers=1, features=4, up=4, batch=8, steps=4, evaluate_every=2, samples=0)
+SMOKE = dict(layers=1, features=4, map_features=4, batch=8, steps=4, evaluate_every=2, samples=0)
 EXPECTED = {"test/nats": (79.5, 82.0)}

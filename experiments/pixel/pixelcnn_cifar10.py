@@ -22,7 +22,7 @@ def recipe(
     data: str = "tfds:cifar10",  # any source or path of 32×32 RGB images
     layers: int = 15,
     features: int = 128,
-    head: int = 1024,  # features of the final layers
+    head_features: int = 1024,  # features of the final layers
     batch: int = 16,
     steps: int = 200_000,
     lr: float = 1e-3,
@@ -32,7 +32,9 @@ def recipe(
 ) -> Recipe:
     return Recipe(
         data=source(data),
-        model=PixelCNN(shape=(32, 32, 3), levels=256, layers=layers, features=features, head=head, dtype=dtype),
+        model=PixelCNN(
+            shape=(32, 32, 3), levels=256, layers=layers, features=features, head_features=head_features, dtype=dtype
+        ),
         optimizer=optax.rmsprop(lr),
         batch=batch,
         steps=steps,
@@ -42,5 +44,5 @@ def recipe(
     )
 
 
-SMOKE = dict(layers=1, features=3, head=6, batch=8, steps=2, evaluate_every=2, samples=0)
+SMOKE = dict(layers=1, features=3, head_features=6, batch=8, steps=2, evaluate_every=2, samples=0)
 EXPECTED = {"test/bits_per_dim": (3.05, 3.20)}

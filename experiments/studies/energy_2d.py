@@ -98,11 +98,11 @@ def moments(real: np.ndarray, score_weight: float, steps: int, frames: int, seed
             "drawn": model.generated(variables, z)[:, 0, 0],
         }
 
-    state, found = init_state(recipe, {"x": real[:BATCH]}), []
+    state, moments = init_state(recipe, {"x": real[:BATCH]}), []
     for number in range(frames):
         state = train(state, jax.random.fold_in(jax.random.key(seed), number))
-        found.append({"step": (number + 1) * every, **jax.device_get(seen(state.variables))})
-    return found
+        moments.append({"step": (number + 1) * every, **jax.device_get(seen(state.variables))})
+    return moments
 
 
 def table(weights: Sequence[float], runs: Sequence[Sequence[dict[str, Any]]]) -> str:

@@ -151,8 +151,8 @@ class Nets:
         x, test = see(train.image), self.test_codes if method.endswith("codes") else pixels(self.dataset.test.image)
         mean, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.sqrt((scale**2).mean())  # one for all coordinates: those that hardly vary stay small
-        found = classifier(method).fit((x - mean) / scale, train.label).predict((test - mean) / scale)
-        return float(100 * (found != self.dataset.test.label).mean())
+        predicted = classifier(method).fit((x - mean) / scale, train.label).predict((test - mean) / scale)
+        return float(100 * (predicted != self.dataset.test.label).mean())
 
     def _trained(self, method: str, train: Any, draw: int) -> float:
         """The recipe's training and its error at the last step; the draw is the seed of parameters and order too."""

@@ -94,8 +94,8 @@ def study(options: argparse.Namespace, knobs: Sequence[str]) -> list[dict[str, A
     rows = []
     for loss in options.losses:
         for hold in options.holds:
-            found = [cell(options, knobs, net, loss, hold, seed) for seed in range(options.seeds)]
-            rows.append(summed(loss, hold, found))
+            cells = [cell(options, knobs, net, loss, hold, seed) for seed in range(options.seeds)]
+            rows.append(summed(loss, hold, cells))
             write_json(path(options, "json"), {"settings": settings, "rows": rows})
     return rows
 
@@ -134,13 +134,13 @@ def cell(
     return figures
 
 
-def summed(loss: str, hold: str, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summed(loss: str, hold: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and standard error over the seeds that did not diverge, None where there are too few."""
-    values = [figures["fd"] for figures in found if "fd" in figures]
-    row: dict[str, Any] = {"loss": loss, "hold": hold, "runs": len(found), "diverged": len(found) - len(values)}
+    values = [figures["fd"] for figures in cells if "fd" in figures]
+    row: dict[str, Any] = {"loss": loss, "hold": hold, "runs": len(cells), "diverged": len(cells) - len(values)}
     row["fd"] = float(np.mean(values)) if values else None
     row["stderr"] = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    row["floor"] = next((figures["floor"] for figures in found if "floor" in figures), None)
+    row["floor"] = next((figures["floor"] for figures in cells if "floor" in figures), None)
     return row
 
 

@@ -30,7 +30,7 @@ def parse(kind: type[T], args: Sequence[str], prog: str, description: str | None
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            found, unknown = tyro.cli(
+            options, unknown = tyro.cli(
                 kind, prog=prog, args=list(args), description=description, return_unknown_args=True
             )
     except SystemExit as stop:
@@ -44,7 +44,7 @@ def parse(kind: type[T], args: Sequence[str], prog: str, description: str | None
             raise UsageError(f"`{prog}` has no flag {name}.{nearest(name, known)} Its flags: {', '.join(known)}.")
     if unknown:
         raise UsageError(f"`{prog}` does not know what to do with {unknown[0]!r}; `{prog} --help` shows its flags.")
-    return found
+    return options
 
 
 def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipes.RecipeFile, T, dict[str, Any]]:
@@ -62,8 +62,8 @@ def with_recipe(kind: type[T], args: Sequence[str], prog: str) -> tuple[recipes.
     common = [_field(knob, help_behavior_hint="(default: the recipe's)") for knob in file.common.values()]
     knobs = dataclasses.make_dataclass("Knobs", own + common)
     both = dataclasses.make_dataclass("Both", [_nested("knobs", knobs), _nested("options", kind)])
-    found: Any = parse(both, args[1:], f"{prog} {args[0]}", _description(file))
-    return file, found.options, file.settings(dataclasses.asdict(found.knobs))
+    parsed: Any = parse(both, args[1:], f"{prog} {args[0]}", _description(file))
+    return file, parsed.options, file.settings(dataclasses.asdict(parsed.knobs))
 
 
 def _description(file: recipes.RecipeFile) -> str:
@@ -102,11 +102,11 @@ def _field(knob: Any, **shown: Any) -> tuple[str, Any, Any]:
 
 
 def _fields(kind: Any) -> list[Any]:
-    found: list[Any] = []
+    fields: list[Any] = []
     for field in dataclasses.fields(kind):
         nested = dataclasses.is_dataclass(field.default_factory)
-        found += _fields(field.default_factory) if nested else [field]
-    return found
+        fields += _fields(field.default_factory) if nested else [field]
+    return fields
 
 
 def _positional(field: Any) -> bool:

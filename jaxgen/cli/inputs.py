@@ -44,7 +44,7 @@ SPLITS = ("test", "valid", "train")
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class NamedImages:
     """Images `uint8[b,h,w,c]` with the model's levels, a name for each, what the model is conditioned on, and the
     labels that they have, whether the model knows of them or not."""
 
@@ -53,12 +53,12 @@ class Found:
     condition: np.ndarray | None
     label: np.ndarray | None = None
 
-    def repeated(self, num: int) -> Found:
+    def repeated(self, num: int) -> NamedImages:
         """A single image so many times, others as they are."""
         if len(self.image) > 1:
             return self
         condition, label = (None if x is None else x.repeat(num, 0) for x in (self.condition, self.label))
-        return Found(self.image.repeat(num, 0), self.names * num, condition, label)
+        return NamedImages(self.image.repeat(num, 0), self.names * num, condition, label)
 
 
 def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
@@ -90,7 +90,7 @@ def mask(keep: str, shape: tuple[int, int, int]) -> Bool[np.ndarray, "h w"]:
     return given
 
 
-def named_images(run: Any, name: str, num: int | None = None, label: int | None = None) -> Found:
+def named_images(run: Any, name: str, num: int | None = None, label: int | None = None) -> NamedImages:
     """Images of a split of the run's data, of an .npz that a command wrote (`saved`), of one picture, of a folder of
     pictures, or of another data set's test split: all, or `num` of them, evenly spaced, or the one that a name such as
     `test:5` says.
@@ -102,23 +102,23 @@ def named_images(run: Any, name: str, num: int | None = None, label: int | None 
     path = Path(name)
     if name not in SPLITS and path.is_file() and path.suffix.lower() in SUFFIXES:
         _spaced(1, chosen)
-        found = _read(run, [path], [name])
+        images = _read(run, [path], [name])
     elif name not in SPLITS and path.is_dir() and (files := picture_files(path)):
         files = [files[i] for i in _spaced(len(files), chosen)]
-        found = _read(run, files, [str(file.relative_to(path)) for file in files])
+        images = _read(run, files, [str(file.relative_to(path)) for file in files])
     else:
-        found = saved(run, name, chosen, label) or _of_data(run, name, chosen, with_labels=label is None)
+        images = saved(run, name, chosen, label) or _of_data(run, name, chosen, with_labels=label is None)
     if label is not None:
-        return dataclasses.replace(found, condition=labels(run.model, label, len(found.image)))
+        return dataclasses.replace(images, condition=labels(run.model, label, len(images.image)))
     kind = run.model.condition
-    if found.condition is None and isinstance(kind, Classes) and not kind.dropout:
+    if images.condition is None and isinstance(kind, Classes) and not kind.dropout:
         raise UsageError(
             f"{name} has no labels, and {type(run.model).__name__} is conditional on them: give one with --label."
         )
-    return found
+    return images
 
 
-def saved(run: Any, name: str, num: int | range | None = None, label: int | None = None) -> Found | None:
+def saved(run: Any, name: str, num: int | range | None = None, label: int | None = None) -> NamedImages | None:
     """Images of an .npz as `jaxgen sample` and `jaxgen decompress` write it, with the array `image`, at the model's
     levels: all, or `num` of them, evenly spaced, or a range. None for any other name, that of a split among them.
 
@@ -137,16 +137,16 @@ def saved(run: Any, name: str, num: int | range | None = None, label: int | None
     index = _spaced(len(image), num)
     named = arrays.get("label", np.empty(0))
     own = named[index] if named.shape == image.shape[:1] and np.issubdtype(named.dtype, np.integer) else None
-    found = Found(image[index], [f"{path.stem} {i}" for i in index], None, own)
+    images = NamedImages(image[index], [f"{path.stem} {i}" for i in index], None, own)
     if label is not None:
-        return dataclasses.replace(found, condition=labels(run.model, label, len(index)))
+        return dataclasses.replace(images, condition=labels(run.model, label, len(index)))
     if "condition" in arrays:
         arrays["condition"] = checked_conditions(arrays["condition"], f"{name}, array 'condition'")
     condition = run.model.condition_of(arrays) if _has_condition(run.model, arrays) else None
     if condition is None:
-        return found
+        return images
     try:
-        return dataclasses.replace(found, condition=checked_condition(run.model, condition, len(image))[index])
+        return dataclasses.replace(images, condition=checked_condition(run.model, condition, len(image))[index])
     except UsageError as error:
         raise UsageError(f"{name}: {error}.") from error
 
@@ -176,8 +176,8 @@ def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> 
         raise UsageError(f"--condition {file}: {type(run.model).__name__} is conditional on classes: give a --label.")
     arrays = read_npz(Path(file))
     if "condition" not in arrays or not len(np.atleast_1d(arrays["condition"])):
-        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
-        raise UsageError(f"--condition {file}: wanted an array named condition with a row or more, found {found}.")
+        contents = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
+        raise UsageError(f"--condition {file}: wanted an array named condition with a row or more, found {contents}.")
     given = checked_conditions(arrays["condition"], f"--condition {file}")
     try:
         return np.asarray(checked_condition(run.model, given[np.arange(num) % len(given)], num))
@@ -205,7 +205,7 @@ def _spaced(count: int, num: int | range | None) -> np.ndarray:
     return np.linspace(0, count - 1, count if num is None else min(num, count)).astype(int)
 
 
-def _read(run: Any, files: list[Path], names: list[str]) -> Found:
+def _read(run: Any, files: list[Path], names: list[str]) -> NamedImages:
     """Pictures as the model's images."""
     h, w, c = run.model.shape
     if c not in (1, 3):
@@ -215,10 +215,10 @@ def _read(run: Any, files: list[Path], names: list[str]) -> Found:
         picture = read_picture(file, c)
         run.check(picture.shape, run.model.levels, str(file))
         image[i] = requantise(picture, 256, run.model.levels)
-    return Found(image, names, None)
+    return NamedImages(image, names, None)
 
 
-def _of_data(run: Any, name: str, num: int | range | None, with_labels: bool) -> Found:
+def _of_data(run: Any, name: str, num: int | range | None, with_labels: bool) -> NamedImages:
     if name in SPLITS:
         dataset, split, label = run.dataset, getattr(run.dataset, name), name
         if split is None:
@@ -237,7 +237,7 @@ def _of_data(run: Any, name: str, num: int | range | None, with_labels: bool) ->
     if condition is not None:
         condition = np.asarray(checked_condition(run.model, condition, len(index)))
     own = np.asarray(batch["label"]) if "label" in batch else None
-    return Found(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition, own)
+    return NamedImages(np.asarray(batch["image"]), [f"{label} {i}" for i in index], condition, own)
 
 
 def _has_condition(model: Any, arrays: Mapping[str, Any]) -> bool:

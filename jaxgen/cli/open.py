@@ -17,6 +17,7 @@ SHARED = 840
 
 
 Label = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the images' own labels)")]
+Truncation = Annotated[float | None, tyro.conf.arg(metavar="BOUND", help_behavior_hint="(default: none)")]
 Step = Annotated[str, tyro.conf.arg(metavar="best|last|N")]
 
 

@@ -29,8 +29,8 @@ def counted(total: int, what: str, stream: Any = None) -> Iterator[Callable[[int
 def _lines(total: int, what: str, stream: Any) -> Callable[[int], None]:
     lines = Paced(stream, at_once=False)
 
-    def told(done: int) -> None:
+    def advance(done: int) -> None:
         if done < total and lines.is_time():
             lines.pace(f"{what} {done:,}/{total:,}")
 
-    return told
+    return advance

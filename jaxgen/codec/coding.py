@@ -73,7 +73,7 @@ def compress(
         raise UsageError(f"batch must be at least 1, got {batch}.")
     coder, steps, bits = _constriction(), Steps(model, variables, min(batch, len(image)), beside is not None), 0.0
     made_with, stream, family = container.described(steps), coder.queue.RangeEncoder(), _family(coder)
-    for part, told in _parts(len(image), steps, progress):
+    for part, row_done in _parts(len(image), steps, progress):
         n = part.stop - part.start
 
         def pixel(values: np.ndarray, step: Step, n: int = n) -> Any:
@@ -87,7 +87,7 @@ def compress(
                 bits -= float(np.log2(np.maximum(chosen, LEAST)).sum())
             return values, state, kept
 
-        steps.walk(steps.filled(image[part]), _filled(beside, part, steps.batch), pixel, told)
+        steps.walk(steps.filled(image[part]), _filled(beside, part, steps.batch), pixel, row_done)
     words = np.asarray(stream.get_compressed(), "<u4").tobytes()
     stored = b"" if beside is None else beside.tobytes()
     made_with |= {
@@ -119,24 +119,24 @@ def decompress(
     they compute are not those that it was made with, naming both. Wrong images are never returned.
     """
     check_model(model)
-    found, payload = container.unpack(data, name)
-    container.check_model(found, model, variables, name)
+    header, payload = container.unpack(data, name)
+    container.check_model(header, model, variables, name)
     beside, start, tail = None, 0, conditions.tail(model.condition, model.shape)
-    if found["labels"] is not None:
-        kind = np.dtype(found["labels"])
-        start = found["count"] * kind.itemsize * math.prod(tail)
+    if header["labels"] is not None:
+        kind = np.dtype(header["labels"])
+        start = header["count"] * kind.itemsize * math.prod(tail)
         if len(payload) >= start:
             beside = np.frombuffer(payload[:start], kind).reshape(-1, *tail)
-    if len(payload) < start or (len(payload) - start) % 4 or found["batch"] > found["count"]:
+    if len(payload) < start or (len(payload) - start) % 4 or header["batch"] > header["count"]:
         raise UsageError(f"{name} is no file of `jaxgen compress`: it holds other bytes than its header says.")
-    conditions.check(model.condition, beside, found["count"], f"{name}: {type(model).__name__}", model.shape)
-    image = _room(found, model, name)
-    coder, steps = _constriction(), Steps(model, variables, found["batch"], beside is not None)
-    container.check_floats(found, steps, name)
+    conditions.check(model.condition, beside, header["count"], f"{name}: {type(model).__name__}", model.shape)
+    image = _room(header, model, name)
+    coder, steps = _constriction(), Steps(model, variables, header["batch"], beside is not None)
+    container.check_floats(header, steps, name)
     stream = coder.queue.RangeDecoder(np.frombuffer(payload[start:], "<u4").astype(np.uint32))
     family = _family(coder)
     otherwise = "here the model computes other floats than where it was made. Read it on the machine that made it."
-    for part, told in _parts(len(image), steps, progress):
+    for part, row_done in _parts(len(image), steps, progress):
         n = part.stop - part.start
 
         def pixel(values: np.ndarray, step: Step, n: int = n) -> Any:
@@ -148,8 +148,8 @@ def decompress(
             _, state, kept = step(values)
             return values, state, kept
 
-        image[part] = steps.walk(steps.filled(()), _filled(beside, part, steps.batch), pixel, told)[:n]
-    if container.checksum(image) != found["images"]:
+        image[part] = steps.walk(steps.filled(()), _filled(beside, part, steps.batch), pixel, row_done)[:n]
+    if container.checksum(image) != header["images"]:
         raise UsageError(f"{name} gave other images than were put in, which are thrown away: {otherwise}")
     return Decompressed(image, None, beside) if tail else Decompressed(image, beside, None)
 

@@ -115,12 +115,12 @@ def check_model(header: dict[str, Any], model: Any, variables: Variables, name: 
             raise UsageError(
                 f"{name} holds images of {what} {header[what]}, this {own}'s have {value}: give the run that made it."
             )
-    found = digest(model, variables)
-    if header["digest"] != found:
+    present = digest(model, variables)
+    if header["digest"] != present:
         about = "".join(f", {key} {value}" for key, value in header["about"].items())
         raise UsageError(
             f"{name} was made by another {own}, or another checkpoint of it (digest {header['digest'][:12]}{about}; "
-            f"this one's is {found[:12]}): give the run and the step that made it."
+            f"this one's is {present[:12]}): give the run and the step that made it."
         )
 
 
@@ -142,13 +142,13 @@ def check_floats(header: dict[str, Any], steps: Steps, name: str) -> None:
 
 def digest(model: Any, variables: Variables) -> str:
     """SHA-256 of a model's settings and its variables, by which a file knows its model."""
-    found = hashlib.sha256(repr(model).encode())
+    checksum = hashlib.sha256(repr(model).encode())
     leaves = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variables)]
     for path, leaf in sorted(leaves, key=lambda pair: pair[0]):
         array = np.asarray(leaf)
-        found.update(f"{path} {array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+        checksum.update(f"{path} {array.dtype} {array.shape}".encode())
+        checksum.update(array.tobytes())
+    return checksum.hexdigest()
 
 
 def checksum(image: UInt8[np.ndarray, "b h w c"]) -> str:

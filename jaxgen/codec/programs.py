@@ -64,12 +64,12 @@ class Steps:
         image: UInt8[np.ndarray, "batch h w c"],
         condition: Any,
         pixel: Pixel,
-        told: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] | None = None,
         rows: int | None = None,
     ) -> UInt8[np.ndarray, "batch h w c"]:
         """The images with what `pixel` gives at each pixel, in the order in which the model goes over them.
 
-        `told` counts the rows of all walks; with `rows`, each walk ends after so many.
+        `progress` counts the rows of all walks; with `rows`, each walk ends after so many.
         """
         image, done, passed = image.copy(), np.zeros((1, *image.shape[1:3]), bool), 0
         for program in self.programs:
@@ -90,25 +90,25 @@ class Steps:
                     kept.append(own)
                 cache = program.close(*both, cache, tuple(kept), lines[r], np.int32(r))
                 passed += 1
-                if told is not None:
-                    told(passed)
+                if progress is not None:
+                    progress(passed)
             image[:, :: walk.stride, :: walk.stride] = from_raster(lines.transpose(2, 0, 1, 3), walk.order)
             done[:, :: walk.stride, :: walk.stride] = True
         return image
 
     def probe(self) -> str:
         """SHA-256 of the probabilities in the first rows of a batch of arbitrary values, the same on both sides."""
-        found, shape = hashlib.sha256(), (self.batch, *self.model.shape)
+        checksum, shape = hashlib.sha256(), (self.batch, *self.model.shape)
         mixed = np.arange(math.prod(shape), dtype=np.uint64) * np.uint64(2654435761) >> np.uint64(13)
         image = (mixed % np.uint64(self.model.levels)).astype(np.uint8).reshape(shape)
 
         def pixel(values: np.ndarray, step: Step) -> Any:
             pmf, state, kept = step(values)
-            found.update(np.asarray(pmf).tobytes())
+            checksum.update(np.asarray(pmf).tobytes())
             return values, state, kept
 
         self.walk(image, self._asked() if self.conditional else None, pixel, rows=PROBED_ROWS)
-        return found.hexdigest()
+        return checksum.hexdigest()
 
     def _asked(self) -> Any:
         """The condition of the question: labels in turn, or arbitrary vectors or maps."""
@@ -153,7 +153,7 @@ def _program(walk: Walk, levels: int, batch: int, options: dict[str, Any] | None
         pmf: list[Array] = []
 
         def draw(k: int, outputs: Array, value: Array) -> Array:
-            pmf.append(jnp.exp(walk.likelihood.log_pmf_at(outputs, to_float(value, levels), k)))
+            pmf.append(jnp.exp(walk.head.log_pmf_at(outputs, to_float(value, levels), k)))
             return known[:, k]
 
         _, state, kept = walker.pixel(walker.column(given, j), state, draw)

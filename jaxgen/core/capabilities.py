@@ -103,7 +103,7 @@ class Walk:
     """
 
     order: str
-    likelihood: Any
+    head: Any
     walker: Callable[[Variables, int, Any], Any]
     condition: Callable[[Variables, Array], Any] | None = None
     stride: int = 1
@@ -293,13 +293,13 @@ def capabilities(model: Model | type[Model]) -> tuple[str, ...]:
 def models_with(capability: type[Model]) -> tuple[str, ...]:
     """The names of the concrete models that have a capability, sorted: those of the package, and imported ones."""
     importlib.import_module("jaxgen.models")  # by its name: this room knows no model
-    found, todo = set(), [capability]
+    names, todo = set(), [capability]
     while todo:
         kind = todo.pop()
         todo.extend(kind.__subclasses__())
         if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
-            found.add(kind.__name__)
-    return tuple(sorted(found))
+            names.add(kind.__name__)
+    return tuple(sorted(names))
 
 
 REASONS = {

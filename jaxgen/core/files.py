@@ -45,8 +45,8 @@ def write_json(path: Path, content: Any) -> None:
 def numbered(folder: Path) -> tuple[int, ...]:
     """The numbers by which folders in a folder are named, ascending; none where that is not there."""
     try:
-        with os.scandir(folder) as found:
-            names = [entry.name for entry in found if entry.is_dir()]
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
     except OSError:
         return ()
     return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 20))

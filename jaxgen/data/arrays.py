@@ -56,10 +56,10 @@ def digits() -> Source:
 
 def _digit_rows() -> np.ndarray:
     """uint8[1797,65]: 64 pixels and the label. Read from scikit-learn's own file: importing it takes a second."""
-    found = importlib.util.find_spec("sklearn")
-    if found is None:
+    package = importlib.util.find_spec("sklearn")
+    if package is None:
         raise UsageError("digits come with scikit-learn, which is missing: pip install scikit-learn")
-    for folder in found.submodule_search_locations or ():
+    for folder in package.submodule_search_locations or ():
         file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():
             return np.loadtxt(file, delimiter=",").astype(np.uint8)
@@ -88,9 +88,9 @@ def idx(folder: str | os.PathLike[str]) -> Source:
                 label = None if label_file is None else _idx_labels(label_file)
                 splits[key], where[key] = Split(image[..., None] if image.ndim == 3 else image, label), file
         if "train" not in splits:
-            found = listing(root)
+            contents = listing(root)
             raise UsageError(
-                f"{root}: wanted an IDX file train-images-idx3-ubyte or train-images-idx3-ubyte.gz, {found}"
+                f"{root}: wanted an IDX file train-images-idx3-ubyte or train-images-idx3-ubyte.gz, {contents}"
             )
         return finish(root.resolve().name, splits, None, "IDX files, official split", where)
 
@@ -99,13 +99,13 @@ def idx(folder: str | os.PathLike[str]) -> Source:
 
 def idx_names(root: Path) -> list[tuple[str, str, Path]]:
     """(split, "images" or "labels", file) of all files in a folder that are IDX by their names, sorted by these."""
-    found = []
+    files = []
     for file in sorted(root.iterdir()) if root.is_dir() else ():
         match = IDX_NAME.fullmatch(file.name)
         split = match and ("test" if match[1].lower() == "t10k" else split_of(match[1]))
         if match and split and file.is_file():
-            found.append((split, match[2].lower(), file))
-    return found
+            files.append((split, match[2].lower(), file))
+    return files
 
 
 def _idx_files(root: Path) -> dict[tuple[str, str], Path]:
@@ -175,8 +175,8 @@ def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
         known = levels if levels is not None else _levels(arrays.get("levels"), path)
         parts, unread = _parts({n: a for n, a in arrays.items() if n != "levels"}, path)
         if "train" not in parts:
-            found = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()) or "nothing"
-            raise UsageError(f"{path}: wanted an array named train or images, found {found}")
+            contents = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in arrays.items()) or "nothing"
+            raise UsageError(f"{path}: wanted an array named train or images, found {contents}")
         if unread:
             n = unread[0]
             raise UsageError(

@@ -47,16 +47,16 @@ def cached(name: str, identity: Any, fill: Callable[[Allocate], None]) -> dict[s
         warnings.warn(f"decoded images of {name} stay in memory, there is no home; set JAXGEN_CACHE", stacklevel=2)
         return _in_memory(fill)
     entry = folder / "data" / f"{name}-{digest}"
-    found = _read(entry)
-    if found is not None:
-        return found
+    saved = _read(entry)
+    if saved is not None:
+        return saved
     try:
         _write(entry, fill)
     except OSError as error:
         warnings.warn(f"decoded images of {name} stay in memory, {entry} cannot be written: {error}", stacklevel=2)
         return _in_memory(fill)
-    found = _read(entry)
-    return _in_memory(fill) if found is None else found
+    saved = _read(entry)
+    return _in_memory(fill) if saved is None else saved
 
 
 def stamp(*files: Path) -> list[tuple[str, int, int]]:

@@ -201,12 +201,12 @@ def finish(
 
 def digest(dataset: Dataset, most: int = 1000) -> str:
     """By which other data show: a checksum of at most so many examples of a split, evenly spaced, of all arrays."""
-    found = 0
+    checksum = 0
     for split in dataset.splits().values():
         some = take(split, np.arange(0, len(split), -(-len(split) // most)))
         for name in (*(n for n in FIRST if n in some), *sorted(n for n in some if n not in FIRST)):
-            found = zlib.crc32(np.ascontiguousarray(some[name]).tobytes(), found)
-    return f"{found:08x}"
+            checksum = zlib.crc32(np.ascontiguousarray(some[name]).tobytes(), checksum)
+    return f"{checksum:08x}"
 
 
 def whole_images(image: Any, what: str) -> np.ndarray:

@@ -59,8 +59,8 @@ def folder(path: str | os.PathLike[str], crop: Size | str | None = None, resize:
         homes = _homes(root)
         official = homes["train"] != root
         files = {key: picture_files(home) for key, home in homes.items()}
-        for key, found in files.items():
-            if not found:
+        for key, paths in files.items():
+            if not paths:
                 raise UsageError(f"{homes[key]}: no pictures ({', '.join(SUFFIXES)}) there, {listing(homes[key])}")
         labels, classes = _classes(files, homes)
         if "valid" not in files and len(files["train"]) > 1:
@@ -72,16 +72,16 @@ def folder(path: str | os.PathLike[str], crop: Size | str | None = None, resize:
             tenth = TENTH
         else:
             tenth = ""
-        every = [file for found in files.values() for file in found]
+        every = [file for paths in files.values() for file in paths]
 
         def fill(allocate: Allocate) -> None:
             channels, size = _survey(every, crop_to, resize_to)
-            for key, found in files.items():
-                image = allocate(key, (len(found), *size, channels), np.uint8)
-                for i, file in enumerate(found):
+            for key, paths in files.items():
+                image = allocate(key, (len(paths), *size, channels), np.uint8)
+                for i, file in enumerate(paths):
                     image[i] = read_picture(file, channels, crop_to, resize_to)
 
-        identity = [READING, {key: stamp(*found) for key, found in files.items()}, crop_to, resize_to]
+        identity = [READING, {key: stamp(*paths) for key, paths in files.items()}, crop_to, resize_to]
         arrays = cached(root.resolve().name, identity, fill)
         splits = {key: Split(arrays[key], labels[key]) for key in files}
         protocol = f"pictures of a folder{', split by its subfolders' if official else ''}{said(crop_to, resize_to)}"
@@ -165,10 +165,8 @@ def _check_bits(picture: Any, file: Path) -> None:
     """Raises `UsageError` for a picture, not yet decoded, of more than 8 bits: Pillow clips some, and halves others."""
     known = picture.mode in GRAY + PALETTE + COLOUR
     if not known or any(_deep(*tile[::3]) for tile in getattr(picture, "tile", ())):
-        found = "16 bits" if known else f"picture mode {picture.mode}"
-        raise UsageError(
-            f"{file}: wanted 8 bits per channel, found {found}: scale its values to 0 … 255 and save those"
-        )
+        mode = "16 bits" if known else f"picture mode {picture.mode}"
+        raise UsageError(f"{file}: wanted 8 bits per channel, found {mode}: scale its values to 0 … 255 and save those")
 
 
 def _deep(codec: str, layout: Any) -> bool:
@@ -184,10 +182,10 @@ def _orientation(picture: Any) -> int:
     from PIL import Image
 
     try:
-        found = Image.Image.getexif(picture).get(0x0112, 1)
+        orientation = Image.Image.getexif(picture).get(0x0112, 1)
     except Exception:  # a damaged record beside a sound picture, of which readers raise what they like
         return 1
-    return found if found in range(1, 9) else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _gray(picture: Any) -> bool:
@@ -264,16 +262,16 @@ def _classes(files: dict[str, list[Path]], homes: dict[str, Path]) -> tuple[dict
     only.
     """
     nested = {}
-    for key, found in files.items():
-        flat = [file for file in found if file.parent == homes[key]]
-        deep = next((file for file in found if file.parent != homes[key]), None)
+    for key, paths in files.items():
+        flat = [file for file in paths if file.parent == homes[key]]
+        deep = next((file for file in paths if file.parent != homes[key]), None)
         if flat and deep:
             raise UsageError(
                 f"{flat[0]}: lies beside folders of pictures such as {deep.parent}, so that these cannot be classes: "
                 "put all pictures into folders by class, or all into one, or hide this one by a dot before its name"
             )
         if deep:
-            nested[key] = [file.relative_to(homes[key]).parts[0] for file in found]
+            nested[key] = [file.relative_to(homes[key]).parts[0] for file in paths]
     inside = {p.name for key in nested for p in homes[key].iterdir() if p.is_dir() and not p.name.startswith(".")}
     number = {name: i for i, name in enumerate(sorted(inside))}
     labels = {key: np.array([number[name] for name in names], np.int32) for key, names in nested.items()}

@@ -21,14 +21,14 @@ def split_of(name: str) -> str | None:
 def by_split(names: Iterable[str], where: object) -> dict[str, str]:
     """The name of each split among names of which others mean none. Raises `UsageError` where two mean the same, with
     `where` they lie."""
-    found: dict[str, str] = {}
+    named: dict[str, str] = {}
     for name in sorted(names):
         split = split_of(name)
-        if split in found:
+        if split in named:
             raise UsageError(
-                f"{where}: both {found[split]!r} and {name!r} name its {split} split, which wants one of them: "
+                f"{where}: both {named[split]!r} and {name!r} name its {split} split, which wants one of them: "
                 "merge them, or rename one"
             )
         if split is not None:
-            found[split] = name
-    return {split: found[split] for split in NAMES if split in found}
+            named[split] = name
+    return {split: named[split] for split in NAMES if split in named}

@@ -214,13 +214,13 @@ def _open(home: Path, image: str | None, label: str | None) -> tuple[dict[str, S
     features = dict(sorted(builder.info.features.items()))
     pictures = [key for key, f in features.items() if isinstance(f, tfds_.features.Image)]
     integers = [key for key, f in features.items() if f.shape == () and np.issubdtype(f.np_dtype, np.integer)]
-    found = ", ".join(f"{key} ({type(f).__name__})" for key, f in features.items())
+    kinds = ", ".join(f"{key} ({type(f).__name__})" for key, f in features.items())
     if image is None and len(pictures) > 1 and "image" not in pictures:
         raise UsageError(f"{home}: several image features, {', '.join(pictures)}; choose one: image={pictures[0]}")
     if not pictures or (image is not None and image not in pictures):
-        raise UsageError(f"{home}: wanted an image feature{f' {image!r}' if image else ''}, found {found}")
+        raise UsageError(f"{home}: wanted an image feature{f' {image!r}' if image else ''}, found {kinds}")
     if label is not None and label not in integers:
-        raise UsageError(f"{home}: wanted an integer feature {label!r} for the label, found {found}")
+        raise UsageError(f"{home}: wanted an integer feature {label!r} for the label, found {kinds}")
     image_key = image or ("image" if "image" in pictures else pictures[0])
     if features[image_key].np_dtype != np.uint8:
         kind = np.dtype(features[image_key].np_dtype)

@@ -104,12 +104,12 @@ def _originals(root: Path, wanted: Iterable[str], registered: dict[str, Any]) ->
         raise UsageError(f"{root}: {', '.join(missing)} missing, {listing(root)}. Originals: {url}/")
     for name, file in files.items():
         with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
         info = by_name[name][1]
-        if found != info.checksum:
+        if checksum != info.checksum:
             raise UsageError(
                 f"{file}: not the original file: wanted {int(info.size)} bytes of sha256 {info.checksum}, "
-                f"found {file.stat().st_size} bytes of {found}"
+                f"found {file.stat().st_size} bytes of {checksum}"
             )
     return files
 

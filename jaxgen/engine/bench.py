@@ -83,20 +83,20 @@ def measure(recipe: Recipe, *, mesh: Mesh | None = None, repeats: int = 20) -> d
     }
 
 
-def describe(found: Mapping[str, Any]) -> str:
+def describe(figures: Mapping[str, Any]) -> str:
     """The figures of `measure` as lines of text."""
-    xla = found["xla_gflop_per_step"]
+    xla = figures["xla_gflop_per_step"]
     counted = "" if xla is None else f"; XLA counts {xla:.4g} for one device, the body of a loop once"
     rows = {
-        "step": f"{found['model']} on {found['data']}, batch {found['batch']}, {found['dtype']}",
-        "device": f"{found['devices']} × {found['device']}",
-        "compile": f"{found['compile_s']:.2f} s",
-        "time": f"{found['ms_per_step']:.2f} ms/step (best {found['ms_per_step_best']:.2f}), "
-        f"{found['images_per_s']:,.0f} images/s, through the engine",
-        "FLOPs": f"{found['gflop_per_step']:.4g} G per step in products and convolutions{counted}",
-        "rate": f"{found['gflop_per_s']:,.4g} GFLOP/s, {found['share_of_peak']:.1%} of the "
-        f"{found['peak_gflop_per_s']:,.0f} of a large matrix product now",
-        "memory": f"{found['memory_mb']:,.0f} MB at the peak of the {found['memory_of']}",
+        "step": f"{figures['model']} on {figures['data']}, batch {figures['batch']}, {figures['dtype']}",
+        "device": f"{figures['devices']} × {figures['device']}",
+        "compile": f"{figures['compile_s']:.2f} s",
+        "time": f"{figures['ms_per_step']:.2f} ms/step (best {figures['ms_per_step_best']:.2f}), "
+        f"{figures['images_per_s']:,.0f} images/s, through the engine",
+        "FLOPs": f"{figures['gflop_per_step']:.4g} G per step in products and convolutions{counted}",
+        "rate": f"{figures['gflop_per_s']:,.4g} GFLOP/s, {figures['share_of_peak']:.1%} of the "
+        f"{figures['peak_gflop_per_s']:,.0f} of a large matrix product now",
+        "memory": f"{figures['memory_mb']:,.0f} MB at the peak of the {figures['memory_of']}",
     }
     return "".join(f"{name:<10}{text}\n" for name, text in rows.items())
 

@@ -86,10 +86,10 @@ def _check_objective(model: str, objective: Objective, variables: Variables, bat
     for name in objective.trains:
         if name not in params:
             raise UsageError(f"{where} trains '{name}', but the parameters are: {', '.join(params)}.")
-    found = _traced(f"{where}, its loss", objective.loss, variables, batch, key)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise UsageError(f"{where}: its loss must give (value, Aux(...)), got {_kind(found)}.")
-    value, aux = found
+    result = _traced(f"{where}, its loss", objective.loss, variables, batch, key)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise UsageError(f"{where}: its loss must give (value, Aux(...)), got {_kind(result)}.")
+    value, aux = result
     if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise UsageError(f"{where}: its loss must be one float, the mean over examples, got {_kind(value)}.")
     if not isinstance(aux, Aux):
@@ -118,18 +118,18 @@ def _check_capabilities(model: Any, variables: Variables, batch: Batch, key: Any
     name = type(model).__name__
     condition = model.condition_of(batch)
     if isinstance(model, Scored):
-        found = _traced(f"{name}.scores", model.scores, variables, batch, key)
-        if model.figure not in found:
-            raise UsageError(f"{name}.scores must give its figure '{model.figure}', it gives {', '.join(found)}.")
-        for figure, x in found.items():
+        result = _traced(f"{name}.scores", model.scores, variables, batch, key)
+        if model.figure not in result:
+            raise UsageError(f"{name}.scores must give its figure '{model.figure}', it gives {', '.join(result)}.")
+        for figure, x in result.items():
             _wants(f"{name}.scores, '{figure}'", x, (num,), None, "one number for each example, summed over pixels")
     if not isinstance(model, ImageModel):
         return
     images = ((num, *model.shape), jnp.uint8, f"uint8 images {list(model.shape)}")
     image = batch.get("image")
     if isinstance(model, Density):
-        found = _traced(f"{name}.log_prob", model.log_prob, variables, image, key, condition)
-        _wants(f"{name}.log_prob", found, (num,), None, "nats of each image, summed over pixels")
+        result = _traced(f"{name}.log_prob", model.log_prob, variables, image, key, condition)
+        _wants(f"{name}.log_prob", result, (num,), None, "nats of each image, summed over pixels")
     if isinstance(model, Sampler):
         drawn = condition if isinstance(model.condition, Map | Vector) else model.example_condition(num)
         call: Callable[..., Any] = lambda v, k, c: model.sample(v, k, num, c)  # noqa: E731
@@ -145,8 +145,8 @@ def _check_capabilities(model: Any, variables: Variables, batch: Batch, key: Any
         if isinstance(model, Decoder) and not isinstance(model, Latent):
             _wants(f"{name}.decode", _traced(f"{name}.decode", model.decode, variables, z, condition), *images)
     if isinstance(model, Reconstructor):
-        found = _traced(f"{name}.reconstruct", model.reconstruct, variables, image, condition)
-        _wants(f"{name}.reconstruct", found, *images)
+        result = _traced(f"{name}.reconstruct", model.reconstruct, variables, image, condition)
+        _wants(f"{name}.reconstruct", result, *images)
 
 
 def _check_separable(model: Model, batch: Batch, tolerance: float = 1e-3) -> None:
@@ -188,9 +188,9 @@ def _wants(what: str, x: Any, shape: tuple[int, ...], dtype: Any, meaning: str) 
 
 
 def _same(what: str, want: Any, have: Any) -> None:
-    found = mismatch({"": want}, {"": have})
-    if found:
-        raise UsageError(f"{what} must have the leaves of init: {found}.")
+    difference = mismatch({"": want}, {"": have})
+    if difference:
+        raise UsageError(f"{what} must have the leaves of init: {difference}.")
 
 
 def _kind(x: Any) -> str:

@@ -37,18 +37,18 @@ def evaluate(model: Scored, variables: Variables, split: Any, **options: Any) ->
     return summary(model, scores(model, variables, split, **options))
 
 
-def summary(model: Scored, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def summary(model: Scored, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What `evaluate` returns, from the figures of each example."""
-    count = len(next(iter(found.values())))
-    means: dict[str, Any] = {name: float(x.mean()) for name, x in found.items()}
-    errors = {f"{name}_stderr": float(x.std(ddof=1) / np.sqrt(count)) for name, x in found.items() if count > 1}
+    count = len(next(iter(scores.values())))
+    means: dict[str, Any] = {name: float(x.mean()) for name, x in scores.items()}
+    errors = {f"{name}_stderr": float(x.std(ddof=1) / np.sqrt(count)) for name, x in scores.items() if count > 1}
     return means | errors | {"count": count} | ({"bound": not model.exact} if isinstance(model, Density) else {})
 
 
-def mixture(found: Sequence[Scores], shape: tuple[int, int, int]) -> Scores:
+def mixture(members: Sequence[Scores], shape: tuple[int, int, int]) -> Scores:
     """The scores of the mixture of several densities with equal weights, from theirs: log p = lse_k log p_k − log K.
     Of bounds it is a bound."""
-    nats = np.log(len(found)) - np.logaddexp.reduce(-np.stack([scores["nats"] for scores in found]), axis=0)
+    nats = np.log(len(members)) - np.logaddexp.reduce(-np.stack([scores["nats"] for scores in members]), axis=0)
     return {"nats": nats, "bits_per_dim": bits_per_dim(nats, shape)}
 
 
@@ -89,7 +89,7 @@ def scores(
     keys = [key if draw == 0 else jax.random.fold_in(key, 2**31 + draw) for draw in range(draws)]
     if jax.process_count() == 1:  # in many, what training gives is already global
         variables, keys = jax.device_put((variables, keys), replicated(mesh))
-    found: list[Scores] = []
+    rows: list[Scores] = []
     for number, (data, _) in enumerate(padded_batches(split, batch)):
         placed = place(data, sharded(mesh))
         total: Any = None
@@ -99,9 +99,9 @@ def scores(
                 part = jax.tree.map(np.asarray, part)  # one program in flight: queued exchanges starve each other there
             part = part if draws == 1 else jax.tree.map(lambda x: np.asarray(x, np.float64), part)
             total = part if total is None else jax.tree.map(np.add, total, part)
-        found.append(total)
-    names = found[0]
-    return {n: np.concatenate([np.asarray(f[n], np.float64) for f in found])[: len(split)] / draws for n in names}
+        rows.append(total)
+    names = rows[0]
+    return {n: np.concatenate([np.asarray(f[n], np.float64) for f in rows])[: len(split)] / draws for n in names}
 
 
 def example_condition(model: Model, dataset: Any, num: int) -> Any:
@@ -153,15 +153,15 @@ def _program(model: Scored, transform: Transform | None, mesh: Mesh, iw_samples:
         for_transform, for_model = jax.random.split(drawn)
         if transform is not None:
             data = transform(data, for_transform, False)
-        found = _scores(model, variables, data, for_model, mesh, iw_samples)
-        for name, x in found.items():
+        figures = _scores(model, variables, data, for_model, mesh, iw_samples)
+        for name, x in figures.items():
             wanted = jax.tree.leaves(data)[0].shape[:1]
             if x.shape != wanted:
                 raise UsageError(
                     f"{type(model).__name__} gives the figure '{name}' the shape {list(x.shape)} for {wanted[0]} "
                     "examples: it must be one number for each, summed over pixels."
                 )
-        return found
+        return figures
 
     everywhere = replicated(mesh)
     shardings = (None, sharded(mesh), everywhere, everywhere)

@@ -116,8 +116,8 @@ class Streamed:
         wanted = self._block(step, count)
         if wanted != self.current[0]:
             self.current = (None, None)  # let the old block go before the new one is waited for
-            found = self.waiting.pop(wanted, None)
-            self.current = wanted, found.result() if found else self.worker.submit(self._make, *wanted).result()
+            ready = self.waiting.pop(wanted, None)
+            self.current = wanted, ready.result() if ready else self.worker.submit(self._make, *wanted).result()
             self._fill()
         return self.current[1]
 

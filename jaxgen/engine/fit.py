@@ -285,7 +285,7 @@ class _Fit:
         return better
 
     def _score(self, variables: Variables, split: str, step: int) -> dict[str, Any]:
-        found = evaluate(
+        figures = evaluate(
             require(self.recipe.model, Scored, "be scored"),
             variables,
             getattr(self.dataset, split),
@@ -294,12 +294,12 @@ class _Fit:
             batch=self.recipe.eval_batch or self.recipe.batch,
             key=key_named(self.root, "evaluate"),
         )
-        self._tell(step, split, found)
-        return found
+        self._tell(step, split, figures)
+        return figures
 
-    def _tell(self, step: int, split: str, found: dict[str, Any]) -> None:
-        self.metrics |= {f"{split}/{name}": value for name, value in found.items() if isinstance(value, float)}
-        self.reporter.evaluated(step, split, found)
+    def _tell(self, step: int, split: str, figures: dict[str, Any]) -> None:
+        self.metrics |= {f"{split}/{name}": value for name, value in figures.items() if isinstance(value, float)}
+        self.reporter.evaluated(step, split, figures)
 
     def _test(self, state: TrainState) -> None:
         """Read the test split, once, with the best parameters."""

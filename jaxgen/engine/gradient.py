@@ -43,8 +43,8 @@ def objective_gradient(objective: Objective, layout: Layout, count: int, shown: 
     that the progress line has, while the gradient is traced."""
 
     def gradient(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
-        found = _in_microbatches(objective, variables, batch, key, count, layout.unrolled, shown)
-        return found if layout.axis is None else lax.pmean(found, layout.axis)
+        gradient = _in_microbatches(objective, variables, batch, key, count, layout.unrolled, shown)
+        return gradient if layout.axis is None else lax.pmean(gradient, layout.axis)
 
     mesh = layout.mesh
     if layout.axis is None and mesh is not None and mesh.devices.size > 1 and objective.examples == "separable":

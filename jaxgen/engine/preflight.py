@@ -93,9 +93,9 @@ def check(
         )
         for path, part in (grafts or {}).items():
             grafted(fresh.variables, path, part)
-        found = None if start is None else mismatch(fresh.variables, start)
-        if found:
+        difference = None if start is None else mismatch(fresh.variables, start)
+        if difference:
             raise UsageError(
-                f"what the run shall start from does not fit its {type(model).__name__}: {found}. Start from a run of "
-                "a model with the same settings."
+                f"what the run shall start from does not fit its {type(model).__name__}: {difference}. Start from a "
+                "run of a model with the same settings."
             )

@@ -107,9 +107,9 @@ def part_of(variables: Variables, path: str, whose: str = "the model") -> Any:
 
 def grafted(variables: Variables, path: str, part: Any) -> Variables:
     """The variables with another part at a path. Raises `UsageError` unless it has the leaves of what is there."""
-    found = mismatch({path: part_of(variables, path)}, {path: part})
-    if found:
-        raise UsageError(f"the graft does not fit: {found}. Take a part with the same leaves, or change the model.")
+    fault = mismatch({path: part_of(variables, path)}, {path: part})
+    if fault:
+        raise UsageError(f"the graft does not fit: {fault}. Take a part with the same leaves, or change the model.")
 
     def put(tree: Any, names: list[str]) -> Any:
         return part if not names else {**tree, names[0]: put(tree[names[0]], names[1:])}

@@ -48,7 +48,7 @@ class Views:
     def judged(self, variables: Variables) -> dict[str, Any]:
         """All judges' figures, and how many samples each has seen, as "count"."""
         model = require(self.recipe.model, Sampler, "be judged by its samples")
-        found: dict[str, Any] = {}
+        judged: dict[str, Any] = {}
         most = max(judge.num for judge in self.recipe.judges)
         condition = example_condition(model, self.dataset, most)
         chunk = -(-min(CHUNK, most) // self.mesh.devices.size) * self.mesh.devices.size
@@ -64,8 +64,8 @@ class Views:
         for judge in self.recipe.judges:
             some = None if condition is None else np.asarray(condition)[: judge.num]
             figures = judge.judge(image[: judge.num], self._real, model.levels, some)
-            found |= {name: float(value) for name, value in figures.items()}
-        return {**found, "count": most}
+            judged |= {name: float(value) for name, value in figures.items()}
+        return {**judged, "count": most}
 
     def shown(self, variables: Variables) -> Iterator[tuple[str, np.ndarray | list[str]]]:
         """What the model shows of itself on the first validation examples: names, and pictures or lines."""

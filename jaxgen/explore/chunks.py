@@ -41,13 +41,13 @@ def in_chunks(
     check_count(num)
     if chunk < 1:
         raise UsageError(f"wanted chunks of at least 1 image, got {chunk}.")
-    chunk, found = -(-min(chunk, num) // multiple) * multiple, []
+    chunk, results = -(-min(chunk, num) // multiple) * multiple, []
     for start in range(0, num, chunk):
         index = np.minimum(np.arange(start, start + chunk), num - 1)  # the last chunk is filled up with its last row
-        found.append(np.asarray(run({"row": index, **jax.tree.map(lambda a, i=index: np.asarray(a)[i], rows)})))
+        results.append(np.asarray(run({"row": index, **jax.tree.map(lambda a, i=index: np.asarray(a)[i], rows)})))
         if progress is not None:
             progress(min(start + chunk, num))
-    return np.concatenate(found)[:num]
+    return np.concatenate(results)[:num]
 
 
 def sampling(model: Any, temperature: float = 1.0) -> Program:

@@ -60,14 +60,14 @@ def guided(net: Net) -> Callable[[Array], list[Array]]:
     """
 
     def outputs(x: Array | np.ndarray) -> list[Array]:
-        found: list[Array] = []
+        maps: list[Array] = []
 
         def rule(number: int, x: Array, y: Array) -> Array:
-            found.append(_guide(x, jax.lax.stop_gradient(y)))
-            return found[-1]
+            maps.append(_guide(x, jax.lax.stop_gradient(y)))
+            return maps[-1]
 
         with_relus(net, rule)(jnp.asarray(x))
-        return found
+        return maps
 
     return outputs
 
@@ -90,10 +90,10 @@ def layers(net: Net, shape: Sequence[int]) -> list[tuple[int, ...]]:
 
     Raises `UsageError` for a net without any.
     """
-    found = jax.eval_shape(guided(net), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    if not found:
+    shapes = jax.eval_shape(guided(net), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    if not shapes:
         raise UsageError("guided backpropagation goes through ReLUs, and this net has none: take another one.")
-    return [tuple(output.shape[1:]) for output in found]
+    return [tuple(output.shape[1:]) for output in shapes]
 
 
 def last_map(known: Sequence[tuple[int, ...]]) -> int:

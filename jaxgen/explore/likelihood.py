@@ -67,8 +67,8 @@ def seen_by(model: Autoregressive, at: tuple[int, int] | None = None) -> Bool[np
 
 def share_of(field: Float[np.ndarray, "h w"], share: float) -> int:
     """The fewest pixels that hold a share (0 to 1) of a field's sum."""
-    found = np.cumsum(np.sort(np.asarray(field, np.float64).reshape(-1))[::-1])
-    return int(np.searchsorted(found, share * found[-1] * (1 - 1e-9)) + 1) if found[-1] > 0 else 0
+    mass = np.cumsum(np.sort(np.asarray(field, np.float64).reshape(-1))[::-1])
+    return int(np.searchsorted(mass, share * mass[-1] * (1 - 1e-9)) + 1) if mass[-1] > 0 else 0
 
 
 def drawing_rank(model: ImageModel) -> Int[np.ndarray, "h w"]:

@@ -70,17 +70,17 @@ def quality(
     rows, others = (spaced(dataset, name, num) for name in (split, floor_of))
     done = 0
 
-    def told(count: int) -> None:
+    def advance(count: int) -> None:
         if progress is not None:
             progress(done + count)
 
     real = seen(dataset, rows)
     condition = sampler.model.condition_of(real)
-    samples = sampler.sample(num, seed, condition, chunk=chunk, progress=told)
+    samples = sampler.sample(num, seed, condition, chunk=chunk, progress=advance)
     described = []
     for image in (samples, real["image"], seen(dataset, others)["image"]):
         done += num
-        described.append(features_of(net, image, sampler.model.levels, told))
+        described.append(features_of(net, image, sampler.model.levels, advance))
     figures, floor = (compared(x, described[1], metrics, seed) for x in (described[0], described[2]))
     return Quality(figures, floor, num, split, floor_of, described[0].shape[1])
 

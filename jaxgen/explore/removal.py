@@ -45,14 +45,14 @@ def inside(box: Box, image: Sequence[int], size: Sequence[int]) -> Bool[np.ndarr
     """
     check_box(box, image)
     row, column = ((np.arange(n) + 0.5) * whole / n for n, whole in zip(size[:2], image[:2]))
-    found = ((row >= box[0]) & (row < box[2]))[:, None] & ((column >= box[1]) & (column < box[3]))
-    if not found.any() or found.all():
-        held = "all pixels" if found.any() else "no pixel"
+    inside = ((row >= box[0]) & (row < box[2]))[:, None] & ((column >= box[1]) & (column < box[3]))
+    if not inside.any() or inside.all():
+        held = "all pixels" if inside.any() else "no pixel"
         raise UsageError(
             f"the box {','.join(map(str, box))} holds {held} of a map of {size[0]}×{size[1]}: give another box, or "
             "take a later layer."
         )
-    return found
+    return inside
 
 
 def object_maps(

@@ -21,13 +21,13 @@ TAPS = tuple((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1))
 
 def prime_factors(n: int) -> tuple[int, ...]:
     """The prime factors of n ≥ 1, smallest first: 12 is 2·2·3."""
-    found, p = [], 2
+    factors, p = [], 2
     while n > 1:
         while n % p == 0:
-            found.append(p)
+            factors.append(p)
             n //= p
         p += 1
-    return tuple(found)
+    return tuple(factors)
 
 
 class UpConv(nn.Module):

@@ -99,5 +99,5 @@ def _joined(parts: list[Page], axis: int, gap: int) -> Page:
     shape = list(parts[0].shape)
     shape[axis] = gap
     between = np.full(shape, WHITE, np.uint8)
-    found = [piece for part in parts for piece in (part, between)][:-1]
-    return np.concatenate(found, axis)
+    pieces = [piece for part in parts for piece in (part, between)][:-1]
+    return np.concatenate(pieces, axis)

@@ -102,16 +102,16 @@ def read_object(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object from a file of a run. Raises `Unreadable` where it holds something else."""
     try:
         check_file(folder, name)
-        found = json.loads((folder / name).read_bytes())
+        content = json.loads((folder / name).read_bytes())
     except OSError as error:
         raise Unreadable(folder, f"{name}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(folder, f"{name} is not JSON") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise Unreadable(folder, f"{name} is not the record of a run")
-    return found
+    return content
 
 
 def check_file(folder: Path, name: str) -> None:
@@ -218,10 +218,10 @@ def check_folder(folder: Path, file: recipes.RecipeFile, settings: Mapping[str, 
     if fresh:
         _check_movable(folder, folder.resolve())
         return
-    found = differences(read_run(folder), file, settings)
-    if found:
+    changes = differences(read_run(folder), file, settings)
+    if changes:
         raise UsageError(
-            f"{folder} holds another run: {'; '.join(found)}. Give the same recipe and knobs to resume it, another "
+            f"{folder} holds another run: {'; '.join(changes)}. Give the same recipe and knobs to resume it, another "
             "--run folder, or --fresh to move it aside."
         )
 
@@ -267,13 +267,13 @@ def differences(record: RunRecord, file: recipes.RecipeFile, settings: Mapping[s
     """How a recipe with its knobs differs from what a run was started with; nothing where it is the same program."""
     if record.file.name != file.name:
         return [f"its recipe is {record.file.name}, not {file.name}"]
-    found = []
+    changes = []
     for knob in [*record.settings, *(k for k in settings if k not in record.settings)]:
         there, here = record.settings.get(knob, "absent"), settings.get(knob, "absent")
         if there != here:
-            found.append(f"{knob} is {there} there, {here} here")
+            changes.append(f"{knob} is {there} there, {here} here")
     then, now = (sources.sources(f.path, f.roots) for f in (record.file, file))
     for name in sorted(then.keys() | now.keys()):
         if name not in then or name not in now or not sources.same_code(then[name], now[name]):
-            found.append(f"{name} has changed")
-    return found
+            changes.append(f"{name} has changed")
+    return changes

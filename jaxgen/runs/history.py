@@ -68,8 +68,8 @@ class RunSummary:
     @property
     def steps(self) -> int | None:
         """How many steps the run shall make, where its record says so."""
-        found = self.about.get("steps", self.knobs.get("steps"))
-        return found if type(found) is int else None
+        steps = self.about.get("steps", self.knobs.get("steps"))
+        return steps if type(steps) is int else None
 
     @property
     def logged(self) -> int:
@@ -90,13 +90,13 @@ class RunSummary:
     def settings(self) -> dict[str, Any]:
         """What the run was made of: recipe, model, data, knobs, devices, versions."""
         about, versions = self.about, self.about.get("versions")
-        found = {"recipe": Path(str(about["recipe"])).stem, "model": about.get("model"), "data": about.get("data")}
-        found |= self.knobs
-        found |= {"devices": about.get("devices"), "processes": None}
+        settings = {"recipe": Path(str(about["recipe"])).stem, "model": about.get("model"), "data": about.get("data")}
+        settings |= self.knobs
+        settings |= {"devices": about.get("devices"), "processes": None}
         if about.get("processes") != 1:
-            found["processes"] = about.get("processes")
-        found |= versions if isinstance(versions, dict) else {}
-        return {name: value for name, value in found.items() if value is not None}
+            settings["processes"] = about.get("processes")
+        settings |= versions if isinstance(versions, dict) else {}
+        return {name: value for name, value in settings.items() if value is not None}
 
     @property
     def dims(self) -> int | None:
@@ -109,9 +109,9 @@ class RunSummary:
     @property
     def deciding(self) -> tuple[str, bool, str]:
         """The figure that decides what is best, whether higher is better, and of what: "valid" or "samples"."""
-        found = self.about.get("best")
-        if isinstance(found, dict) and isinstance(found.get("name"), str):
-            return found["name"], found.get("higher") is True, str(found.get("split", "valid"))
+        best = self.about.get("best")
+        if isinstance(best, dict) and isinstance(best.get("name"), str):
+            return best["name"], best.get("higher") is True, str(best.get("split", "valid"))
         return "bits_per_dim", False, "valid"
 
     @property
@@ -138,13 +138,13 @@ class RunSummary:
 
     def curve(self, split: str, metric: str, by: str = "step") -> list[tuple[float, float]]:
         """The finite values of a metric on "train", "valid" or "test", each with its "step" (or "seconds")."""
-        found = []
+        points = []
         for record in self.records:
             if record.get("split") == split:
                 x, y = number(record.get(by)), self._value(record, metric)
                 if x is not None and y is not None:
-                    found.append((x, y))
-        return found
+                    points.append((x, y))
+        return points
 
     @property
     def curves(self) -> list[str]:
@@ -155,11 +155,11 @@ class RunSummary:
         return [m for m in wanted if any(self.curve(split, m) for split in ("train", "valid", "samples"))]
 
     def _value(self, record: dict[str, Any], metric: str) -> float | None:
-        found = number(record.get(metric))
+        value = number(record.get(metric))
         nats = number(record.get("nats"))
-        if found is None and metric == "bits_per_dim" and nats is not None and self.dims:
+        if value is None and metric == "bits_per_dim" and nats is not None and self.dims:
             return nats / (self.dims * math.log(2))  # a model's own metrics may be nats alone
-        return found
+        return value
 
 
 def find(folder: Path) -> Iterator[Path]:

@@ -52,14 +52,14 @@ class Run(Trained):
         there, with the folder in which the run was started, if it is another.
         """
         try:
-            found = self.recipe.data.load()
+            dataset = self.recipe.data.load()
         except UsageError as error:
             started = self.record.about.get("folder", str(Path.cwd()))
             if started == str(Path.cwd()):
                 raise
             raise UsageError(f"{str(error).rstrip('.')}; the run was started in {started}.") from error
-        self._compare(found)
-        return found
+        self._compare(dataset)
+        return dataset
 
     def _compare(self, dataset: Any) -> None:
         """Warns where the data are others than those that the run was started on."""
@@ -144,12 +144,12 @@ def opened(record: RunRecord, step: str | int = "best", ema: bool = True) -> Run
     name, higher = (best.name, best.higher) if best else (None, False)
     with Checkpoints(record.folder / "checkpoints", made.keep, name, higher=higher, write=False) as checkpoints:
         if step == "best":
-            found = checkpoints.latest if checkpoints.best is None else checkpoints.best
+            chosen = checkpoints.latest if checkpoints.best is None else checkpoints.best
         else:
-            found = checkpoints.latest if step == "last" else int(step)
-        variables = checkpoints.variables(found, averaged=ema, sharding=replicated(mesh))
-    _check_variables(made, variables, record.about.get("batch"), f"checkpoint {found} of {record.folder}")
-    return Run(made.model, variables, mesh, record.folder, record, made, int(found or 0))
+            chosen = checkpoints.latest if step == "last" else int(step)
+        variables = checkpoints.variables(chosen, averaged=ema, sharding=replicated(mesh))
+    _check_variables(made, variables, record.about.get("batch"), f"checkpoint {chosen} of {record.folder}")
+    return Run(made.model, variables, mesh, record.folder, record, made, int(chosen or 0))
 
 
 def _check_variables(made: Any, variables: Variables, arrays: Any, name: str) -> None:
@@ -157,10 +157,10 @@ def _check_variables(made: Any, variables: Variables, arrays: Any, name: str) ->
     # Shapes come from the run's record, so that a run can be opened where its data are not.
     batch = batch_like(made.model, made.batch, arrays)
     wanted = jax.eval_shape(lambda batch: made.model.init(jax.random.key(0), batch), batch)
-    found = mismatch(wanted, variables)
-    if found:
+    difference = mismatch(wanted, variables)
+    if difference:
         raise UsageError(
-            f"{name} was not written by its recipe's {type(made.model).__name__}: {found}. "
+            f"{name} was not written by its recipe's {type(made.model).__name__}: {difference}. "
             "Load the run with the recipe that trained it."
         )
 

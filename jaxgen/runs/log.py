@@ -17,15 +17,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """The whole lines of a `metrics.jsonl` that are records, each with its record."""
-    found = []
+    records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if line.endswith("\n") and isinstance(record, dict) and type(record.get("step")) is int:
-            found.append((line, record))
-    return found
+            records.append((line, record))
+    return records
 
 
 def number(value: Any) -> float | None:
@@ -33,10 +33,10 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        found = float(value)
+        finite = float(value)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return finite if math.isfinite(finite) else None
 
 
 def open_log(path: Path, step: int) -> IO[str]:

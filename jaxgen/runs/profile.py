@@ -98,13 +98,13 @@ class Profile(Reporter):
         self._running = False
         try:
             jax.profiler.stop_trace()
-            found = max(self._folder.glob("plugins/profile/*/perfetto_trace.json.gz"), key=lambda p: p.stat().st_mtime)
+            trace = max(self._folder.glob("plugins/profile/*/perfetto_trace.json.gz"), key=lambda p: p.stat().st_mtime)
         except Exception as error:
             self._say(f"the trace could not be written to {self._folder}: {error}")
             return
         self._say(
             f"traced {self._step - self._first:,} steps: see `tensorboard --logdir {shlex.quote(str(self._folder))}` "
-            f"(needs its plugin xprof), or open {found} at https://ui.perfetto.dev"
+            f"(needs its plugin xprof), or open {trace} at https://ui.perfetto.dev"
         )
 
     def _begin(self) -> None:

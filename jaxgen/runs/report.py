@@ -204,8 +204,8 @@ class Means:
 
     def take(self) -> dict[str, float]:
         """The means so far, and begin anew."""
-        found, self._sums = {name: total / steps for name, (total, steps) in self._sums.items()}, {}
-        return found
+        means, self._sums = {name: total / steps for name, (total, steps) in self._sums.items()}, {}
+        return means
 
 
 def _number(value: Any) -> float | int | bool | None:

@@ -55,9 +55,9 @@ def full_size(subject: Subject, key: Any) -> tuple[Check]:
     if variables is not None:
         kinds = some_conditions(model, LABELS)
         for which in kinds:
-            found = slope(variables, rows, key, which)
-            under = np.where(found > strength, which, under)
-            strength = np.maximum(strength, found)
+            slopes = slope(variables, rows, key, which)
+            under = np.where(slopes > strength, which, under)
+            strength = np.maximum(strength, slopes)
     where = f"{len(rows)} sub-pixels of {size(model.shape)}{_counted(len(kinds))}"
     return (_leaks(name, strength, context, _order(context)[1], rows, where, _under(model, under)),)
 

@@ -81,15 +81,15 @@ def normalisation(subject: Subject, key: Any) -> tuple[Check]:
     cases = [case for case in tried if case is not None]
     if not cases:
         return (Check(name, None, f"no size is so tiny that all images can be counted: {subject.refused}"),)
-    found = []
+    totals = []
     for case in cases:
         for which in some_conditions(case, SEVERAL if count(case) <= COUNTED[0] else 2):
             total = float(np.exp(enumerated(subject, case, which)).sum())
-            found.append((total, f"the {count(case):,} {size(case.shape)} images of {case.levels} levels"))
-    total, images = max(found, key=lambda pair: math.inf if math.isnan(pair[0]) else abs(pair[0] - 1))
+            totals.append((total, f"the {count(case):,} {size(case.shape)} images of {case.levels} levels"))
+    total, images = max(totals, key=lambda pair: math.inf if math.isnan(pair[0]) else abs(pair[0] - 1))
     if not abs(total - 1) < 1e-4:
         return (Check(name, False, f"{images} sum to {total:.6g}"),)
-    counted = " and ".join(dict.fromkeys(text for _, text in found))
+    counted = " and ".join(dict.fromkeys(text for _, text in totals))
     return (Check(name, True, f"within {abs(total - 1):.0e} of one: {counted}"),)
 
 
@@ -111,5 +111,5 @@ def enumerated(subject: Subject, model: Any, which: int) -> Float[np.ndarray, " 
         parts = [log_prob(subject.weights(model), part, condition) for part in filled.reshape(-1, piece, *model.shape)]
         return np.concatenate([np.asarray(part, np.float64) for part in parts])[: len(images)]
 
-    found: np.ndarray = subject.once(("enumerated", id(model), which), make)
-    return found
+    log_probs: np.ndarray = subject.once(("enumerated", id(model), which), make)
+    return log_probs

@@ -127,8 +127,8 @@ def frequencies(subject: Subject, key: Any) -> tuple[Check]:
 def _numbers(draws: Draws) -> Int[np.ndarray, " num"]:
     """The number of each image among `all_images`."""
     flat = draws.image.reshape(len(draws.image), -1)
-    found: np.ndarray = flat @ draws.model.levels ** np.arange(flat.shape[1] - 1, -1, -1)
-    return found
+    numbers: np.ndarray = flat @ draws.model.levels ** np.arange(flat.shape[1] - 1, -1, -1)
+    return numbers
 
 
 class Law:
@@ -180,8 +180,8 @@ def tempered(
         given = known / known.sum(axis=-1, keepdims=True).clip(1e-300)
         warm = given ** (1 / temperature)
         hot = hot[..., None] * (warm / warm.sum(axis=-1, keepdims=True).clip(1e-300))
-    found: np.ndarray = hot.transpose(np.argsort(order))
-    return found
+    tempered: np.ndarray = hot.transpose(np.argsort(order))
+    return tempered
 
 
 def _noticed(power: Callable[[float], float]) -> str:
@@ -231,8 +231,8 @@ def calibration(subject: Subject, key: Any) -> tuple[Check]:
 
         return (Check(name, True, f"{text}; {_noticed(power)}"),)
     at = site(surprise.argmax(), other.shape)
-    found, wanted = (float(a[(slice(None), *at)].mean()) for a in (chosen, mean))
-    worst = f"those for {at} have probability {found:.3f} on average, not {wanted:.3f}"
+    chance, wanted = (float(a[(slice(None), *at)].mean()) for a in (chosen, mean))
+    worst = f"those for {at} have probability {chance:.3f} on average, not {wanted:.3f}"
     return (Check(name, False, f"{text}; worst: {worst}", (at,)),)
 
 
@@ -264,8 +264,8 @@ def _probabilities(subject: Subject, draws: Draws, ahead: int = 0) -> Float[np.n
         parts = [log_pmf(weights, filled[piece], one) for piece, one in zip(pieces, on)]
         return np.exp(np.concatenate(parts).astype(np.float64))[: len(image)]
 
-    found: np.ndarray = subject.once(("probabilities", ahead), make)
-    return found
+    pmf: np.ndarray = subject.once(("probabilities", ahead), make)
+    return pmf
 
 
 def independence(subject: Subject, key: Any) -> tuple[Check]:
@@ -281,11 +281,11 @@ def independence(subject: Subject, key: Any) -> tuple[Check]:
         return (Check(name, None, "it is no Sampler"),)
     cases = [(_tiny_draws(subject), _tiny_lags)]
     cases += [(_small_draws(subject), _small_lags)] if isinstance(subject.model, Autoregressive) else []
-    found = [(lags(subject, draws), draws) for draws, lags in cases if draws is not None and not draws.fault]
-    if not found:
+    lagged = [(lags(subject, draws), draws) for draws, lags in cases if draws is not None and not draws.fault]
+    if not lagged:
         return (Check(name, None, f"nothing is known of what it draws: {subject.refused}"),)
-    looked = " and ".join(f"{len(draws.image):,} of {size(draws.model.shape)}" for _, draws in found)
-    errors, draws = max(found, key=lambda pair: float(np.abs(pair[0]).max()))
+    looked = " and ".join(f"{len(draws.image):,} of {size(draws.model.shape)}" for _, draws in lagged)
+    errors, draws = max(lagged, key=lambda pair: float(np.abs(pair[0]).max()))
     lag = int(np.abs(errors).argmax())
     # The largest of thousands of lags may be an error further off than a single figure.
     if abs(errors[lag]) < ERRORS + 1:

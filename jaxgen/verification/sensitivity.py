@@ -230,10 +230,10 @@ def moved_from(
 
     def moved(changed: np.ndarray) -> np.ndarray:
         after = run(changed)
-        found = np.zeros_like(before)
-        np.subtract(after, before, where=after != before, out=found)  # an impossible value is −∞ before and after
-        found = np.abs(found).reshape(len(changed), places, -1).max(axis=-1)
-        return np.where(found > ROUNDING * spread, found, 0)
+        change = np.zeros_like(before)
+        np.subtract(after, before, where=after != before, out=change)  # an impossible value is −∞ before and after
+        change = np.abs(change).reshape(len(changed), places, -1).max(axis=-1)
+        return np.where(change > ROUNDING * spread, change, 0)
 
     return moved
 
@@ -276,12 +276,12 @@ def sensitivity(
     def look(number: int, rows: np.ndarray, columns: np.ndarray, which: int) -> None:
         for_weights, for_slope, for_step = jax.random.split(jax.random.fold_in(key, number), 3)
         variables = networks(model, for_weights)
-        for at, found in (
+        for at, movement in (
             ((rows, slice(None)), slope(variables, rows, for_slope, which)),
             ((slice(None), columns), step(variables, columns, for_step, which)),
         ):
-            under[at] = np.where(found > strength[at], which, under[at])
-            strength[at] = np.maximum(strength[at], found)
+            under[at] = np.where(movement > strength[at], which, under[at])
+            strength[at] = np.maximum(strength[at], movement)
 
     looked = NETWORKS
     for number in range(NETWORKS):

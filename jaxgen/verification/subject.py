@@ -91,7 +91,7 @@ class Subject:
     def without_refusing(self) -> bool:
         """Whether, of the models of other sizes, some raise when they are to give a likelihood: they are not offered
         any more. Asked only where a check has raised, since it costs a trace of each."""
-        found = False
+        refusing = False
         for name, model in list(self._made.items()):
             if name[0] != "model" or isinstance(model, str):
                 continue
@@ -100,8 +100,8 @@ class Subject:
                 jax.eval_shape(model.log_prob, self.weights(model), image, self.key, on)
             except Exception as error:
                 self._made[name] = f"{size(model.shape)}, {model.levels} levels: {reason(error)}"
-                found = True
-        return found
+                refusing = True
+        return refusing
 
     @property
     def refused(self) -> str:

@@ -72,9 +72,9 @@ def _causality(subject: Subject, key: Any) -> Check:
             columns = np.arange(first, first + CHUNK) % n
             changed = plain.copy()
             changed[np.arange(CHUNK), columns] = (image[columns].astype(int) + change[columns]) % other.levels
-            found = moved(changed).T
-            under[:, columns] = np.where(found > strength[:, columns], which, under[:, columns])
-            strength[:, columns] = np.maximum(strength[:, columns], found)
+            movement = moved(changed).T
+            under[:, columns] = np.where(movement > strength[:, columns], which, under[:, columns])
+            strength[:, columns] = np.maximum(strength[:, columns], movement)
     leak = np.where(declared, 0, strength)
     if not leak.any():
         text = f"with dropout drawn no pixel's likelihood moves with what it must not see: {size(other.shape)}"

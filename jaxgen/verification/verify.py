@@ -88,9 +88,9 @@ class Report:
 
 
 def verify(
-    model: Model, variables: Variables | None = None, *, seed: int = 0, told: Callable[[str], None] | None = None
+    model: Model, variables: Variables | None = None, *, seed: int = 0, progress: Callable[[str], None] | None = None
 ) -> Report:
-    """Check a model by what it can do; `told` hears the name of each check before it is made.
+    """Check a model by what it can do; `progress` hears the name of each check before it is made.
 
     `variables`, where given, are trained ones of this very model, looked at in full size beside random ones. A size at
     which the model raises is not looked at. Raises `UsageError` for a model without an exact likelihood.
@@ -98,12 +98,12 @@ def verify(
     density = _exact(model)
     check_seed(seed)
     # The mathematics is checked, not its rounding.
-    subject, found = Subject(with_field(density, "dtype", "float32"), variables, seed), list[Check]()
+    subject, checks = Subject(with_field(density, "dtype", "float32"), variables, seed), list[Check]()
     for number, check in enumerate(CHECKS):
-        if told is not None:
-            told(check.__name__.replace("_", " "))
-        found += checked(subject, check, jax.random.fold_in(subject.key, number))
-    return Report(type(model).__name__, tuple(found))
+        if progress is not None:
+            progress(check.__name__.replace("_", " "))
+        checks += checked(subject, check, jax.random.fold_in(subject.key, number))
+    return Report(type(model).__name__, tuple(checks))
 
 
 def checked(subject: Subject, check: Callable[..., tuple[Check, ...]], key: Any = None) -> tuple[Check, ...]:

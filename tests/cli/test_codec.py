@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
     home = tmp_path_factory.mktemp("runs")
     face_recipes.write(home)
     names = {"title": "Classes", "model": "PixelCNN\nfrom jaxgen.core.conditions import Classes"}
-    made = face_recipes.PIXEL.replace("head=4", "head=4, condition=Classes(10)")
+    made = face_recipes.PIXEL.replace("head_features=4", "head_features=4, condition=Classes(10)")
     (home / "experiments" / "classes.py").write_text(face_recipes.HEAD.format(made=made, **names))
     for name in ("tiny", "classes", "gan"):
         assert main(["train", str(home / "experiments" / f"{name}.py"), "--run", str(home / name)]) == 0
@@ -47,9 +47,9 @@ def said(capsys):
     def run(*args):
         capsys.readouterr()
         code = main([str(arg) for arg in args])
-        found = capsys.readouterr()
-        assert code == 0, found.err
-        return json.loads(found.out) if "--json" in args else found.out
+        actual = capsys.readouterr()
+        assert code == 0, actual.err
+        return json.loads(actual.out) if "--json" in args else actual.out
 
     return run
 
@@ -62,11 +62,11 @@ def refused(capsys):
         before = sorted(Path().rglob("*"))
         capsys.readouterr()
         code = main([str(arg) for arg in args])
-        found = capsys.readouterr()
-        assert (code, found.out) == (2, "")
-        assert found.err.count("\n") == 1, found.err
+        actual = capsys.readouterr()
+        assert (code, actual.out) == (2, "")
+        assert actual.err.count("\n") == 1, actual.err
         assert sorted(Path().rglob("*")) == before, "something was written"
-        return found.err
+        return actual.err
 
     return run
 
@@ -82,14 +82,14 @@ def spaced(num):
 
 
 def test_a_split_comes_back_and_costs_what_evaluate_says(runs, said):
-    found = said("compress", runs / "tiny", "test", "--json")
-    assert found["output"] == str(runs / "tiny" / "test.jgz")
-    assert found["count"] == 360
-    assert found["bytes"] == (runs / "tiny" / "test.jgz").stat().st_size
-    assert found["raw_bytes"] == 360 * 64 * 5 // 8
+    actual = said("compress", runs / "tiny", "test", "--json")
+    assert actual["output"] == str(runs / "tiny" / "test.jgz")
+    assert actual["count"] == 360
+    assert actual["bytes"] == (runs / "tiny" / "test.jgz").stat().st_size
+    assert actual["raw_bytes"] == 360 * 64 * 5 // 8
     evaluated = said("evaluate", runs / "tiny", "--json")["bits_per_dim"]
-    assert found["model_bits_per_dim"] == pytest.approx(evaluated, rel=1e-5)
-    assert evaluated < found["stream_bits_per_dim"] < 1.01 * evaluated
+    assert actual["model_bits_per_dim"] == pytest.approx(evaluated, rel=1e-5)
+    assert evaluated < actual["stream_bits_per_dim"] < 1.01 * evaluated
     assert "360 images, as they were" in said("decompress", runs / "tiny", runs / "tiny" / "test.jgz", "-o", "a.npz")
     np.testing.assert_array_equal(images("a.npz"), digits().load().test.image)
 
@@ -118,8 +118,8 @@ def test_pictures_go_out_and_in_again(runs, said):
     np.testing.assert_array_equal(np.asarray(Image.open("out/3.png")), SHOWN[spaced(8)[3, ..., 0]])
     Image.open("out/2.png").convert("RGB").save("two.webp", lossless=True)
     np.savez("more.npz", image=spaced(5))
-    found = said("compress", runs / "tiny", "out", "two.webp", "more.npz", "--batch", 4, "-o", "all.jgz", "--json")
-    assert found["count"] == 14
+    actual = said("compress", runs / "tiny", "out", "two.webp", "more.npz", "--batch", 4, "-o", "all.jgz", "--json")
+    assert actual["count"] == 14
     said("decompress", runs / "tiny", "all.jgz", "-o", "all.npz")
     np.testing.assert_array_equal(images("all.npz"), np.concatenate([spaced(8), spaced(8)[2:3], spaced(5)]))
     said("compress", runs / "tiny", "more.npz", "--num", 2, "-o", "two.jgz")
@@ -155,12 +155,12 @@ def test_what_lies_there_is_not_overwritten(runs, said, refused):
     assert Path("mine.npz").read_bytes() == mine
     Path("x").mkdir()
     Image.fromarray(SHOWN[spaced(1)[0, ..., 0]]).save("x/first.png")
-    found = said("compress", runs / "tiny", "x/first.png", "--json")
+    actual = said("compress", runs / "tiny", "x/first.png", "--json")
     np.savez("first.npz", image=spaced(2))
     assert "first.jgz is there already, and may hold other images: name this file with -o" in refused(
         "compress", runs / "tiny", "first.npz"
     )
-    assert Path(found["output"]).stat().st_size == found["bytes"]
+    assert Path(actual["output"]).stat().st_size == actual["bytes"]
     for _ in range(2):  # a name that was asked for is written anew, like that of any other command
         said("compress", runs / "tiny", "first.npz", "-o", "first.jgz")
 

@@ -216,11 +216,11 @@ def test_no_runs_are_said(capsys):
 
 
 def test_the_comparison_tells_what_differs_and_leaves_out_what_is_equal(runs, capsys):
-    found = compared(capsys, "runs/short", "runs/deep/long", "-o", "c.png")
-    assert (found["output"], found["metrics"]) == ("c.png", ["bits_per_dim"])
-    assert [row["settings"] for row in found["runs"]] == [{"steps": 4, "every": 2}, {"steps": 6, "every": 3}]
+    actual = compared(capsys, "runs/short", "runs/deep/long", "-o", "c.png")
+    assert (actual["output"], actual["metrics"]) == ("c.png", ["bits_per_dim"])
+    assert [row["settings"] for row in actual["runs"]] == [{"steps": 4, "every": 2}, {"steps": 6, "every": 3}]
     rows = listed(capsys)
-    for row in found["runs"]:
+    for row in actual["runs"]:
         own = rows[row["run"].removeprefix("runs/")]
         assert {name: row[name] for name in ("step", "best", "test", "seconds", "state")} == {
             name: own[name] for name in ("step", "best", "test", "seconds", "state")
@@ -259,7 +259,7 @@ def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by, field):
     made = []
     monkeypatch.setattr(curves, "save", lambda figure, path: made.append(figure))
     names = ("short", "deep/long", "stopped")
-    found = compared(capsys, *(f"runs/{name}" for name in names), "--by", by)
+    actual = compared(capsys, *(f"runs/{name}" for name in names), "--by", by)
     (figure,) = made
     (axis,) = figure.axes
     assert axis.get_ylabel() == "bits/dim"
@@ -275,7 +275,7 @@ def test_lines_are_the_runs_own_figures(runs, capsys, monkeypatch, by, field):
     assert all(b.get_linewidth() > 2 * t.get_linewidth() for b, t in zip(bold, thin))
     assert all(line.get_marker() not in ("", "None") for line in bold)
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    for row, ring, entry in zip(found["runs"], rings, entries):
+    for row, ring, entry in zip(actual["runs"], rings, entries):
         assert ring[1] == row["best"]["value"]
         assert f"best {row['best']['value']:.5g} bits/dim at {row['best']['step']}" in entry
     assert entries[0].startswith("runs/short: steps 4, every 2   best")  # two of the three have the same settings

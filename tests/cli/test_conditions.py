@@ -22,7 +22,7 @@ from jaxgen.models import {model}
 
 
 def recipe(data: str = "data.npz", size: int = {size}) -> Recipe:
-    model = {model}(shape={shape}, levels=2, layers=1, features=6, head=6, condition={kind}(size))
+    model = {model}(shape={shape}, levels=2, layers=1, features=6, head_features=6, condition={kind}(size))
     return Recipe(data=source(data), model=model, optimizer=optax.adam(0.05), batch=16, steps=20, samples=8)
 '''
 
@@ -65,15 +65,15 @@ def test_samples_are_drawn_by_the_validation_images_or_by_a_file(home, kind, cap
     again = other[np.arange(9) % 7].astype(np.float32)
     np.testing.assert_array_equal(saved("b.npz"), run.sample(9, 0, again))
     assert (saved("b.npz") != saved("a.npz")[:9]).any()
-    found = answered(capsys, "sample", home / kind, "--num", 2, "--condition", "other.npz")
-    assert Path(found["output"]).name == "sample-seed0-other.png"
+    actual = answered(capsys, "sample", home / kind, "--num", 2, "--condition", "other.npz")
+    assert Path(actual["output"]).name == "sample-seed0-other.png"
 
 
 def test_a_model_is_inspected(home, kind, capsys):
     for of in ((home / kind,), (home / f"{kind}.py", "--data", home / f"{kind}.npz")):
-        found = answered(capsys, "inspect", *of, "--table-depth", 3)
-        assert found["step"]["flops"] > 0
-        assert any("condition" in name for name in found["modules"])
+        actual = answered(capsys, "inspect", *of, "--table-depth", 3)
+        assert actual["step"]["flops"] > 0
+        assert any("condition" in name for name in actual["modules"])
 
 
 def test_images_have_their_own_conditions(home, kind, capsys):

@@ -25,7 +25,9 @@ from jaxgen.pictures.grid import HOLE, displayed
 from jaxgen.pictures.heat import field_picture, heat
 from jaxgen.pictures.page import LINE, OUTSIDE, scale_for
 
-CLASSES = "PixelCNN(shape=(size, size, 1), levels=levels, layers=1, features=width, head=4, condition=Classes(10))"
+CLASSES = (
+    "PixelCNN(shape=(size, size, 1), levels=levels, layers=1, features=width, head_features=4, condition=Classes(10))"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +74,8 @@ def test_samples_are_the_runs_whatever_the_chunk(runs, capsys):
 
 def test_growing_images_end_as_the_grid_and_grow_in_the_models_order(runs, capsys):
     draw = ("sample", runs / "tiny", "--num", 4)
-    found = answered(capsys, *draw, "-o", "a.npz", "--frames", "frames")
-    assert (found["output"], found["frames"]) == ("a.npz", "frames")
+    actual = answered(capsys, *draw, "-o", "a.npz", "--frames", "frames")
+    assert (actual["output"], actual["frames"]) == ("a.npz", "frames")
     assert "65 frames" in said(capsys, *draw, "-o", "a.png", "--frames", "more")[1]
     frames = [np.asarray(Image.open(path)) for path in sorted(Path("frames").iterdir())]
     assert len(frames) == 65
@@ -125,19 +127,19 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
 @pytest.mark.parametrize(("keep", "exact"), [("top-half", True), ("left-half", False)])
 def test_completions_say_whether_they_are_exact(runs, capsys, keep, exact):
     do = ("complete", runs / "classes", "--keep", keep, "--num", 2, "--completions", 3, "-o", "c.png")
-    found = answered(capsys, *do)
-    assert (found["exact"], found["num"], found["given"]) == (exact, 2, 0.5)
+    actual = answered(capsys, *do)
+    assert (actual["exact"], actual["num"], actual["given"]) == (exact, 2, 0.5)
     text = said(capsys, *do)[1]
     assert ("\nexact: " in text, "\napproximate: " in text) == (exact, not exact)
 
 
 def test_completions_use_the_images_own_labels(runs, capsys):
     opened = jaxgen.load(runs / "classes")
-    found = named_images(opened, "test", 3)
-    np.testing.assert_array_equal(found.condition, opened.dataset.test.label[[0, 179, 359]])
-    np.testing.assert_array_equal(found.image, opened.dataset.test.image[[0, 179, 359]])
+    actual = named_images(opened, "test", 3)
+    np.testing.assert_array_equal(actual.condition, opened.dataset.test.label[[0, 179, 359]])
+    np.testing.assert_array_equal(actual.image, opened.dataset.test.image[[0, 179, 359]])
     given = mask("top-half", (8, 8, 1))
-    drawn = opened.complete(found.image, given, 0, found.condition)
+    drawn = opened.complete(actual.image, given, 0, actual.condition)
     answered(capsys, "complete", runs / "classes", "--num", 3, "--completions", 1, "-o", "c.png")
     page = np.asarray(Image.open("c.png"))
     scale = page.shape[1] // 28
@@ -151,11 +153,11 @@ def test_completions_use_the_images_own_labels(runs, capsys):
 
 def test_surprise_gives_the_bits_of_each_image_and_their_maps(runs, capsys):
     opened = jaxgen.load(runs / "tiny")
-    found = answered(capsys, "surprise", runs / "tiny", "--num", 5, "-o", "s.png")
+    actual = answered(capsys, "surprise", runs / "tiny", "--num", 5, "-o", "s.png")
     shown = named_images(opened, "test", 5)
-    assert found["names"] == shown.names == [f"test {i}" for i in (0, 89, 179, 269, 359)]
-    np.testing.assert_allclose(found["bits"], -opened.log_prob(shown.image) / np.log(2), rtol=1e-5)
-    np.testing.assert_allclose(found["bits_per_dim"], np.array(found["bits"]) / 64)
+    assert actual["names"] == shown.names == [f"test {i}" for i in (0, 89, 179, 269, 359)]
+    np.testing.assert_allclose(actual["bits"], -opened.log_prob(shown.image) / np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(actual["bits_per_dim"], np.array(actual["bits"]) / 64)
     page = np.asarray(Image.open("s.png"))
     scale = scale_for((8, 8, 1), 96)
     corner = page[16 : 16 + 8 * scale : scale, 16 : 16 + 16 * scale + 2]
@@ -170,13 +172,13 @@ def test_a_folder_is_ranked_by_the_models_own_scores(runs, capsys):
     names, image = draw_pictures("faces")
     opened = jaxgen.load(runs / "tiny")
     score = dict(zip(names, opened.log_prob(image)))
-    found = answered(capsys, "rank", runs / "tiny", "faces", "-o", "r.png")
-    assert [row["image"] for row in found["images"]] == sorted(names, key=lambda name: -score[name])
-    assert [row["place"] for row in found["images"]] == [1, 2, 3, 4]
-    for row in found["images"]:
+    actual = answered(capsys, "rank", runs / "tiny", "faces", "-o", "r.png")
+    assert [row["image"] for row in actual["images"]] == sorted(names, key=lambda name: -score[name])
+    assert [row["place"] for row in actual["images"]] == [1, 2, 3, 4]
+    for row in actual["images"]:
         assert -row["nats"] == pytest.approx(score[row["image"]], rel=1e-5)
         assert row["bits_per_dim"] == pytest.approx(bits_per_dim(row["nats"], (8, 8, 1)))
-    assert found["bound"] is False
+    assert actual["bound"] is False
     assert Path("r.png").is_file()
 
 
@@ -185,9 +187,9 @@ def test_the_images_that_a_run_drew_are_all_looked_at(runs, capsys):
     opened, (tiny, file) = jaxgen.load(runs / "tiny"), (runs / "tiny", "drawn.npz")
     answered(capsys, "sample", tiny, "--num", 23, "-o", file)
     nats = -opened.log_prob(saved(file))
-    found = answered(capsys, "rank", tiny, file, "-o", "r.png")["images"]
-    assert [row["image"] for row in found] == [f"drawn {i}" for i in np.argsort(nats, kind="stable")]
-    np.testing.assert_allclose([row["nats"] for row in found], np.sort(nats), rtol=1e-5)
+    actual = answered(capsys, "rank", tiny, file, "-o", "r.png")["images"]
+    assert [row["image"] for row in actual] == [f"drawn {i}" for i in np.argsort(nats, kind="stable")]
+    np.testing.assert_allclose([row["nats"] for row in actual], np.sort(nats), rtol=1e-5)
     some = answered(capsys, "surprise", tiny, "--images", file, "--num", 3, "-o", "s.png")
     assert some["names"] == ["drawn 0", "drawn 11", "drawn 22"]
     np.savez("one.npz", image=saved(file)[:1])
@@ -200,9 +202,9 @@ def test_images_of_any_kind_of_whole_numbers_are_looked_at_by_any_letter_case(ru
     for kind in (np.int64, np.uint16):
         np.savez("a.npz", image=image.astype(kind), captions=np.array(["a", "b", "c"]))
         Path("a.npz").rename("A.NPZ")
-        found = named_images(jaxgen.load(runs / "tiny"), "A.NPZ")
-        assert (found.image.dtype, found.names) == (np.uint8, ["A 0", "A 1", "A 2"])
-        np.testing.assert_array_equal(found.image, image)
+        actual = named_images(jaxgen.load(runs / "tiny"), "A.NPZ")
+        assert (actual.image.dtype, actual.names) == (np.uint8, ["A 0", "A 1", "A 2"])
+        np.testing.assert_array_equal(actual.image, image)
 
 
 def test_data_that_were_replaced_are_told(runs, capsys, monkeypatch):
@@ -229,9 +231,9 @@ def test_labels_beside_saved_images_are_theirs(runs, capsys):
     opened = jaxgen.load(runs / "classes")
     image, label = opened.dataset.test.image[:4], opened.dataset.test.label[:4]
     np.savez("labelled.npz", image=image, label=label)
-    found = answered(capsys, "rank", runs / "classes", "labelled.npz", "-o", "r.png")["images"]
+    actual = answered(capsys, "rank", runs / "classes", "labelled.npz", "-o", "r.png")["images"]
     wanted = -opened.log_prob(image, condition=label)
-    np.testing.assert_allclose([row["nats"] for row in found], np.sort(wanted), rtol=1e-5)
+    np.testing.assert_allclose([row["nats"] for row in actual], np.sort(wanted), rtol=1e-5)
 
 
 def test_a_data_set_with_captions_is_looked_at_by_its_labels(runs):
@@ -239,8 +241,8 @@ def test_a_data_set_with_captions_is_looked_at_by_its_labels(runs):
     data = opened.dataset.test
     arrays = {"train": data.image, "test": data.image[:4], "test_captions": np.array(["a", "b", "c", "d"])}
     np.savez("a.npz", **arrays, train_labels=data.label, test_labels=data.label[:4])
-    found = named_images(opened, "a.npz,levels=17")
-    np.testing.assert_array_equal(found.condition, data.label[:4])
+    actual = named_images(opened, "a.npz,levels=17")
+    np.testing.assert_array_equal(actual.condition, data.label[:4])
     np.savez("bare.npz", **arrays)
     with pytest.raises(UsageError, match=r"bare\.npz,levels=17 has no labels"):
         named_images(opened, "bare.npz,levels=17")
@@ -250,8 +252,8 @@ def test_a_split_is_ranked_whole_and_both_ends_are_shown(runs, capsys):
     opened = jaxgen.load(runs / "classes")
     data = opened.dataset.test
     ranked = np.argsort(-opened.log_prob(data.image, condition=data.label), kind="stable")
-    found = answered(capsys, "rank", runs / "classes")
-    assert [row["image"] for row in found["images"]] == [f"test {i}" for i in ranked]
+    actual = answered(capsys, "rank", runs / "classes")
+    assert [row["image"] for row in actual["images"]] == [f"test {i}" for i in ranked]
     lines = said(capsys, "rank", runs / "classes", "--ends", 2)[1].splitlines()
     rows = [line.split() for line in lines[1:-1]]
     assert [row[:3] for row in (rows[0], rows[1], rows[3], rows[4])] == [
@@ -266,12 +268,12 @@ def test_a_split_is_ranked_whole_and_both_ends_are_shown(runs, capsys):
 def test_the_field_is_the_runs_and_its_picture_shows_where_it_is(runs, capsys):
     opened = jaxgen.load(runs / "tiny")
     shown = named_images(opened, "test", 6)
-    found = answered(capsys, "field", runs / "tiny", "--num", 6, "-o", "f.png")
+    actual = answered(capsys, "field", runs / "tiny", "--num", 6, "-o", "f.png")
     expected = opened.field(shown.image)
-    np.testing.assert_allclose(found["field"], expected, rtol=1e-5)
+    np.testing.assert_allclose(actual["field"], expected, rtol=1e-5)
     context = opened.model.context()[4, 4, 0, ..., 0]
-    assert (found["at"], found["context"]) == ([4, 4], context.sum())
-    assert 1 <= found["pixels"]["half"] <= found["pixels"]["most"] <= context.sum()
+    assert (actual["at"], actual["context"]) == ([4, 4], context.sum())
+    assert 1 <= actual["pixels"]["half"] <= actual["pixels"]["most"] <= context.sum()
     picture = field_picture(expected, context, (4, 4), 9, 3.0)
     centres = picture[4::9, 4::9]
     assert (centres[~context] == OUTSIDE).all()

@@ -12,7 +12,7 @@ import jaxgen
 from jaxgen.cli.commands import reconstruct
 from jaxgen.cli.inputs import named_images
 from jaxgen.explore import planes
-from jaxgen.explore.latent import active, decoded, informative, interpolate, prior_span, traverse, walk
+from jaxgen.explore.latent import active, decoded, informative, interpolate, prior_span, traverse, truncated, walk
 from jaxgen.explore.planes import principal
 from jaxgen.pictures.animation import write_gif
 from jaxgen.pictures.grid import displayed, grid, gridded, partial
@@ -75,9 +75,9 @@ def picture(path):
 
 
 def test_ways_between_draws_are_rows_of_a_picture(runs, gan, capsys):
-    found = answered(capsys, "interpolate", runs / "gan", "--num", 3, "--steps", 4, "--seed", 7, "-o", "i.png")
-    np.testing.assert_allclose(found["t"], [0, 1 / 3, 2 / 3, 1])
-    assert found["num"] == 3
+    actual = answered(capsys, "interpolate", runs / "gan", "--num", 3, "--steps", 4, "--seed", 7, "-o", "i.png")
+    np.testing.assert_allclose(actual["t"], [0, 1 / 3, 2 / 3, 1])
+    assert actual["num"] == 3
     z = gan.prior(6, 7)
     image = decoded(gan.decode, interpolate(gan.model, z[:3], z[3:], 4))
     np.testing.assert_array_equal(image[:, 0], gan.decode(z[:3]))
@@ -91,9 +91,9 @@ def test_ways_between_draws_are_rows_of_a_picture(runs, gan, capsys):
 
 def test_ways_between_images_begin_and_end_at_their_reconstructions(runs, vae, capsys):
     do = ("interpolate", runs / "vae", "test:3", "valid", "--num", 2, "--steps", 3)
-    found = answered(capsys, *do, "-o", "i.png")
+    actual = answered(capsys, *do, "-o", "i.png")
     last = named_images(vae, "valid", 2)
-    assert found["names"] == [["test 3", name] for name in last.names]
+    assert actual["names"] == [["test 3", name] for name in last.names]
     first = vae.dataset.test.image[[3, 3]]
     codes = interpolate(vae.model, vae.encode(first), vae.encode(last.image), 3, "straight")
     image = displayed(decoded(vae.decode, codes), 17)
@@ -101,7 +101,7 @@ def test_ways_between_images_begin_and_end_at_their_reconstructions(runs, vae, c
     np.testing.assert_array_equal(image[:, -1], displayed(vae.reconstruct(last.image), 17))
     ends = [displayed(end[:, None], 17) for end in (first, last.image)]
     blocks = [(ends[0], ["from"]), (image, ["0", "0.5", "1"]), (ends[1], ["to"])]
-    names = ["\nto ".join(pair) for pair in found["names"]]
+    names = ["\nto ".join(pair) for pair in actual["names"]]
     title = "VAE, step 1: straight between the codes of two images"
     np.testing.assert_array_equal(picture("i.png"), strips(blocks, names, title))
     do = (*do, "--way", "spherical", "-o", "i.png")
@@ -131,18 +131,18 @@ def test_two_pictures_are_the_ends_of_a_way_each_decoded_by_its_class(runs, caps
 def test_what_is_no_prior_has_ways_between_images(runs, capsys):
     """An auto-encoder decodes the codes of images, and draws none."""
     coder = jaxgen.load(runs / "coder")
-    found = answered(capsys, "interpolate", runs / "coder", "test:0", "test:1", "--steps", 2, "-o", "i.png")
-    assert found["way"] == "straight"
+    actual = answered(capsys, "interpolate", runs / "coder", "test:0", "test:1", "--steps", 2, "-o", "i.png")
+    assert actual["way"] == "straight"
     back = displayed(coder.reconstruct(coder.dataset.test.image[:2]), 17)
     ends = displayed(coder.dataset.test.image[:2], 17)
     blocks = [(ends[:1, None], ["from"]), (back[None], ["0", "1"]), (ends[1:, None], ["to"])]
     title = "AutoEncoder, step 1: straight between the codes of two images"
     np.testing.assert_array_equal(picture("i.png"), strips(blocks, ["test 0\nto test 1"], title))
-    found = answered(capsys, "traverse", runs / "coder", "test:0", "--num", 1, "--steps", 2, "-o", "t.png")
+    actual = answered(capsys, "traverse", runs / "coder", "test:0", "--num", 1, "--steps", 2, "-o", "t.png")
     z = coder.encode(coder.dataset.valid.image)
     middle, reach = z.mean(), 3 * z.std()
     ends = [max(middle - reach, z.min()), min(middle + reach, z.max())]
-    np.testing.assert_allclose(found["values"], ends, atol=0.06)
+    np.testing.assert_allclose(actual["values"], ends, atol=0.06)
     message = refused(capsys, "interpolate", runs / "coder")
     assert "AutoEncoder has no prior to draw codes from" in message
     assert "name images" in message
@@ -167,9 +167,9 @@ def test_a_walk_moves_or_lies_in_rows(runs, gan, capsys, one_way):
 
 def test_a_walk_through_images_passes_their_reconstructions(runs, vae, capsys):
     do = ("walk", runs / "vae", "test", "--points", 3, "--steps", 2, "--one-way", "-o", "w.gif")
-    found = answered(capsys, *do)
+    actual = answered(capsys, *do)
     images = named_images(vae, "test", 3)
-    assert found["names"] == images.names
+    assert actual["names"] == images.names
     with Image.open("w.gif") as gif:
         for number, back in enumerate(vae.reconstruct(images.image)):
             gif.seek(2 * number)
@@ -188,11 +188,11 @@ def test_a_gif_has_the_colours_of_all_its_frames(tmp_path):
 
 def test_a_traversal_has_a_row_for_each_dimension(runs, vae, capsys):
     do = ("traverse", runs / "vae", "test:5", "--dims", 2, 0, "--range", -2, 2, "--steps", 3)
-    found = answered(capsys, *do, "-o", "t.png")
-    assert (found["dims"], found["values"], found["image"]) == ([2, 0], [-2, 0, 2], "test 5")
+    actual = answered(capsys, *do, "-o", "t.png")
+    assert (actual["dims"], actual["values"], actual["image"]) == ([2, 0], [-2, 0, 2], "test 5")
     original = vae.dataset.test.image[5:6]
     code = vae.encode(original)[0]
-    np.testing.assert_allclose(found["code"], code[[2, 0]], rtol=1e-6)
+    np.testing.assert_allclose(actual["code"], code[[2, 0]], rtol=1e-6)
     image = displayed(decoded(vae.decode, traverse(code, [2, 0], [-2.0, 0.0, 2.0])), 17)
     blocks = [(displayed(original[[0, 0], None], 17), ["image"]), (image, ["-2", "0", "2"])]
     title = "VAE, step 1: the code of test 5, one number varied"
@@ -200,23 +200,23 @@ def test_a_traversal_has_a_row_for_each_dimension(runs, vae, capsys):
 
 
 def test_the_most_informative_numbers_of_an_encoder_come_first(runs, vae, capsys):
-    found = answered(capsys, "traverse", runs / "vae", "test:5", "--num", 2, "-o", "t.png")
+    actual = answered(capsys, "traverse", runs / "vae", "test:5", "--num", 2, "-o", "t.png")
     order, variance = informative(vae.encode(vae.dataset.valid.image))
-    assert found["dims"] == order[:2].tolist()
-    np.testing.assert_allclose(found["variance"], variance[:2], rtol=1e-5)
+    assert actual["dims"] == order[:2].tolist()
+    np.testing.assert_allclose(actual["variance"], variance[:2], rtol=1e-5)
 
 
 def test_by_default_a_draws_most_active_numbers_are_varied_as_far_as_the_prior_goes(runs, gan, capsys):
-    found = answered(capsys, "traverse", runs / "gan", "--num", 2, "-o", "t.png")
-    assert found["dims"] == active(gan.decode, gan.prior(1, 0)[0], 2, prior_span(gan.model)).tolist()
-    assert (found["values"][0], found["values"][-1], found["image"]) == (-1, 1, None)
+    actual = answered(capsys, "traverse", runs / "gan", "--num", 2, "-o", "t.png")
+    assert actual["dims"] == active(gan.decode, gan.prior(1, 0)[0], 2, prior_span(gan.model)).tolist()
+    assert (actual["values"][0], actual["values"][-1], actual["image"]) == (-1, 1, None)
 
 
 # --- embed, reconstruct --------------------------------------------------------------------------------------------
 
 
 def test_embedded_images_keep_their_names_and_labels(runs, vae, capsys):
-    found = answered(capsys, "embed", runs / "vae", "test", "--num", 6, "-o", "z.npz", "--picture", "pca")
+    actual = answered(capsys, "embed", runs / "vae", "test", "--num", 6, "-o", "z.npz", "--picture", "pca")
     images = named_images(vae, "test", 6)
     with np.load("z.npz") as file:
         np.testing.assert_allclose(file["z"], vae.encode(images.image), rtol=1e-5)
@@ -224,10 +224,10 @@ def test_embedded_images_keep_their_names_and_labels(runs, vae, capsys):
         np.testing.assert_array_equal(file["label"], vae.dataset.test.label[[int(n.split()[1]) for n in images.names]])
         assert file["name"].tolist() == images.names
         points, share = principal(file["z"])
-        np.testing.assert_allclose(found["variance"], share)
+        np.testing.assert_allclose(actual["variance"], share)
         np.testing.assert_allclose(file["plane"], points, rtol=1e-5, atol=1e-6)
-    assert (found["num"], found["dims"], found["labels"]) == (6, 3, True)
-    assert found["picture"] == "z-pca.png"
+    assert (actual["num"], actual["dims"], actual["labels"]) == (6, 3, True)
+    assert actual["picture"] == "z-pca.png"
     assert min(picture("z-pca.png").shape[:2]) > 500
     np.savez("bare.npz", image=images.image)
     assert answered(capsys, "embed", runs / "vae", "bare.npz", "-o", "b.npz")["labels"] is False
@@ -248,8 +248,8 @@ def test_more_points_than_tsne_takes_are_evenly_spaced(runs, capsys, monkeypatch
 
 def test_codes_that_are_maps_are_embedded_as_they_are(runs, capsys):
     """And what a command decodes is of another shape, where it has as many numbers."""
-    found = answered(capsys, "embed", runs / "maps", "--num", 3, "-o", "z.npz", "--picture", "pca")
-    assert found["dims"] == 4
+    actual = answered(capsys, "embed", runs / "maps", "--num", 3, "-o", "z.npz", "--picture", "pca")
+    assert actual["dims"] == 4
     assert "3 images as 2×2×1 numbers each" in said(capsys, "embed", runs / "maps", "--num", 3, "-o", "z.npz")[1]
     with np.load("z.npz") as file:
         assert file["z"].shape == (3, 2, 2, 1)
@@ -265,15 +265,15 @@ def test_codes_that_are_maps_are_embedded_as_they_are(runs, capsys):
 
 def test_reconstructions_are_measured_against_their_images(runs, vae, capsys):
     """PSNR by its definition, 10 log10(peak² / mean squared error), of an image as it is written."""
-    found = answered(capsys, "reconstruct", runs / "vae", "test", "--num", 5, "--show", 3, "-o", "r.png")
+    actual = answered(capsys, "reconstruct", runs / "vae", "test", "--num", 5, "--show", 3, "-o", "r.png")
     image = named_images(vae, "test", 5).image
-    assert found["shown"] == [0, 2, 4]
+    assert actual["shown"] == [0, 2, 4]
     back = vae.reconstruct(image)
     error = ((image.astype(float) - back) ** 2).mean(axis=(1, 2, 3))
     expected = 10 * np.log10(16**2 / error)
-    np.testing.assert_allclose(found["psnr"], expected, rtol=1e-5)
-    assert found["mean"]["psnr"] == pytest.approx(np.mean(expected), rel=1e-5)
-    assert found["mean"]["ssim"] is found["ssim"] is None  # of images smaller than its window
+    np.testing.assert_allclose(actual["psnr"], expected, rtol=1e-5)
+    assert actual["mean"]["psnr"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert actual["mean"]["ssim"] is actual["ssim"] is None  # of images smaller than its window
     scale = scale_for((8, 8, 1), 64)
     shown = picture("r.png")[16 : 16 + 8 * scale : scale, 16 + 8 * scale + 2 : 16 + 16 * scale + 2 : scale, 0]
     np.testing.assert_array_equal(shown, displayed(back, 17)[0, ..., 0])
@@ -308,6 +308,18 @@ def test_plain_samples_are_the_pixels_and_nothing_else(runs, gan, capsys):
     np.testing.assert_array_equal(frames[-1], displayed(drawn, 17)[0, ..., 0])
     nothing = partial(drawn, np.zeros((8, 8), bool), 17)
     np.testing.assert_array_equal(frames[0], grid(nothing, 256, margin=0)[..., 0])
+
+
+def test_truncated_samples_are_images_of_the_priors_draws_cut_off(runs, vae, capsys):
+    told = answered(capsys, "sample", runs / "vae", "--num", 5, "--truncation", 0.5, "--seed", 2, "-o", "t.npz")
+    assert told["truncation"] == 0.5
+    np.testing.assert_array_equal(saved("t.npz"), vae.decode(truncated(vae.prior(5, 2), 0.5)))
+    answered(capsys, "interpolate", runs / "vae", "--num", 2, "--steps", 3, "--truncation", 0.5, "-o", "i.png")
+    a, b = np.split(truncated(vae.prior(4), 0.5), 2)
+    image = displayed(decoded(vae.decode, interpolate(vae.model, a, b, 3)), 17)
+    title = "VAE, step 1: along a great circle between two draws of the prior"
+    page = strips([(image, ["0", "0.5", "1"])], ["draw 0\nto draw 2", "draw 1\nto draw 3"], title)
+    np.testing.assert_array_equal(picture("i.png"), page)
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
@@ -350,6 +362,12 @@ def test_plain_samples_are_the_pixels_and_nothing_else(runs, gan, capsys):
         (["reconstruct", "vae", "two.npz:2"], ["there is no image 2", "from 0 to 1"]),
         (["reconstruct", "vae", "--num", "0"], ["--num must be at least 1"]),
         (["reconstruct", "vae", "--show", "0"], ["--show must be at least 1"]),
+        (["sample", "vae", "--truncation", "0"], ["truncation must be a number above 0, got 0"]),
+        (["sample", "gan", "--truncation", "2"], ["of a prior N(0, I), and DCGAN has another"]),
+        (["sample", "tiny", "--truncation", "2"], ["PixelCNN cannot draw from a truncated prior"]),
+        (["sample", "vae", "--truncation", "2", "--prior", "mixture"], ["--truncation cuts off the model's own prior"]),
+        (["interpolate", "vae", "test:0", "test:1", "--truncation", "2"], ["--truncation is of draws of the prior"]),
+        (["walk", "vae", "--truncation", "nan"], ["truncation must be a number above 0, got nan"]),
         (["sample", "vae", "--plain", "-o", "x.npz"], ["--plain is about pictures", "x.npz"]),
     ],
     ids=lambda value: " ".join(value) if value[0].islower() else "",

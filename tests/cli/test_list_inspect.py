@@ -31,26 +31,26 @@ def test_list_shows_what_the_docstrings_say(capsys):
 def test_data_commands(capsys):
     assert "digits" in said(capsys, "data", "list")[1]
     assert "tfds:mnist" in json.loads(said(capsys, "data", "list", "--json")[1])["forms"]
-    found = json.loads(said(capsys, "data", "show", "digits", "-o", "d.png", "--json")[1])
-    assert found["splits"]["test"]["count"] == 360
-    assert found["shape"] == [8, 8, 1]
+    actual = json.loads(said(capsys, "data", "show", "digits", "-o", "d.png", "--json")[1])
+    assert actual["splits"]["test"]["count"] == 360
+    assert actual["shape"] == [8, 8, 1]
     assert Path("d.png").is_file()
     assert "17 levels" in said(capsys, "data", "show", "digits")[1]
     assert "prepare" in said(capsys, "data", "--help")[1]
     np.savez("maps.npz", train=np.ones((20, 4, 4, 1), np.uint8), train_condition=np.zeros((20, 4, 4, 2)))
-    found = json.loads(said(capsys, "data", "show", "maps.npz", "--json")[1])
-    assert found["splits"]["valid"]["condition"] == [4, 4, 2]
+    actual = json.loads(said(capsys, "data", "show", "maps.npz", "--json")[1])
+    assert actual["splits"]["valid"]["condition"] == [4, 4, 2]
     assert "conditions of 4×4×2" in said(capsys, "data", "show", "maps.npz")[1]
 
 
 def test_bench_prints_and_gives_json(capsys):
     from jaxgen.engine import bench
 
-    found = json.loads(said(capsys, "bench", "tiny", "--json")[1])
-    assert found["ms_per_step"] > 0
+    actual = json.loads(said(capsys, "bench", "tiny", "--json")[1])
+    assert actual["ms_per_step"] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "measure", lambda made: found)
-        assert said(capsys, "bench", "tiny")[1] == bench.describe(found)
+        patch.setattr(bench, "measure", lambda made: actual)
+        assert said(capsys, "bench", "tiny")[1] == bench.describe(actual)
 
 
 def test_a_recipe_may_call_a_knob_depth(capsys):

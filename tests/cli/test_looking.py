@@ -57,30 +57,30 @@ def test_sums_of_codes_by_number_and_by_class(runs, gan, net, capsys):
     classes = taken_for(net, gan.decode(z), 17)
     kind = int(np.bincount(classes).argmax())
     with_net = ("--classifier", runs / "net", "--least-accuracy", 0, "--expects", kind)
-    found = answered(capsys, *(str(word).format(kind) for word in do), *with_net)
+    actual = answered(capsys, *(str(word).format(kind) for word in do), *with_net)
     places = [[0, 2], [5], np.flatnonzero(classes == kind)[:2].tolist()]
-    assert found["concepts"] == places
+    assert actual["concepts"] == places
     nine = gan.decode(around(summed(z, *places), 0.25, 3))
-    assert found["nine"] == (taken_for(net, nine, 17) == kind).sum()
-    assert found["chance"] == pytest.approx(100 * (classes == kind).mean())
-    assert found["trials"] == 0
+    assert actual["nine"] == (taken_for(net, nine, 17) == kind).sum()
+    assert actual["chance"] == pytest.approx(100 * (classes == kind).mean())
+    assert actual["trials"] == 0
     assert all(shown_in("a.png", image) for image in (*nine, *gan.decode(z[[0, 2, 5]])))
     words = [f"class:{kind}", "5", "0"]
-    found = answered(capsys, *do[:2], *words, *do[5:], *with_net)
+    actual = answered(capsys, *do[:2], *words, *do[5:], *with_net)
     others = np.setdiff1d(np.flatnonzero(classes == kind), [*places[2], 5, 0])
     moved = gan.decode(z[others] + z[0] - z[5])
-    assert found["trials"] == len(others)
-    assert found["percent"] == pytest.approx(100 * (taken_for(net, moved, 17) == kind).mean())
+    assert actual["trials"] == len(others)
+    assert actual["percent"] == pytest.approx(100 * (taken_for(net, moved, 17) == kind).mean())
 
 
 def test_responses_of_a_trained_critic_and_a_random_one(runs, gan, capsys):
     do = ("responses", runs / "gan", "--images", "test", "--looked-at", 20, "--features", 1, 0, "--num", 2)
-    found = answered(capsys, *do, "-o", "r.png")
+    actual = answered(capsys, *do, "-o", "r.png")
     x = to_float(gan.dataset.test.image[np.linspace(0, len(gan.dataset.test) - 1, 20).astype(int)], 17)
     critic = lambda x: gan.model.critic_scores(gan.variables, x)  # noqa: E731
     of = responses(critic, np.asarray(x), 0, (1, 0), 2)
-    assert found["layers"] == [[4, 4, 4]]
-    np.testing.assert_allclose(found["responses"], of.value, rtol=1e-5)
+    assert actual["layers"] == [[4, 4, 4]]
+    np.testing.assert_allclose(actual["responses"], of.value, rtol=1e-5)
     picture = np.round(127.5 + 127.5 * of.gradient[0, 0] / np.abs(of.gradient[0, 0]).max())
     assert shown_in("r.png", picture, 256)
 
@@ -96,24 +96,24 @@ def test_a_critic_scores_images_as_in_training_but_for_its_statistics(gan):
 
 def test_a_generator_without_the_maps_that_speak_for_a_box(runs, gan, capsys):
     do = ("remove", runs / "gan", "2:0,0,4,4", "0:4,0,8,4", "--num", 2, "--seed", 3, "-o", "x.png")
-    found = answered(capsys, *do)
-    assert (found["layers"], found["layer"], found["samples"]) == ([[4, 4, 4]], 0, [2, 0, 1, 3])
+    actual = answered(capsys, *do)
+    assert (actual["layers"], actual["layer"], actual["samples"]) == ([[4, 4, 4]], 0, [2, 0, 1, 3])
     z = gan.prior(4, 3)[[2, 0, 1, 3]]
     net, maps = forget(lambda z: gan.model.decode(gan.variables, z), z[:2], [(0, 0, 4, 4), (4, 0, 8, 4)], 0, (8, 8), 3)
-    assert np.flatnonzero(maps).tolist() == found["maps"]
+    assert np.flatnonzero(maps).tolist() == actual["maps"]
     assert all(shown_in("x.png", image) for image in (*gan.decode(z), *np.asarray(net(z))))
 
 
 def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
     do = ("nearest", runs / "gan", "--num", 3, "--neighbours", 2, "--among", 50, "--seed", 4, "-o", "n.png")
-    found = answered(capsys, *do, "--features", runs / "net", "--least-accuracy", 0)
+    actual = answered(capsys, *do, "--features", runs / "net", "--least-accuracy", 0)
     train = gan.dataset.train.image[np.linspace(0, len(gan.dataset.train) - 1, 50).astype(int)]
     sample = gan.sample(3, 4)
     place, distance = nearest(sample.reshape(3, -1) / 16, train.reshape(50, -1) / 16, 2)
-    np.testing.assert_allclose(found["nearest"]["pixels"]["distance"], distance, rtol=1e-6)
+    np.testing.assert_allclose(actual["nearest"]["pixels"]["distance"], distance, rtol=1e-6)
     assert all(shown_in("n.png", image) for image in (*sample, *train[place.ravel()]))
     _, distance = nearest(net.features(sample), net.features(train), 2)
-    np.testing.assert_allclose(found["nearest"]["features"]["distance"], distance, rtol=1e-4)
+    np.testing.assert_allclose(actual["nearest"]["features"]["distance"], distance, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -74,21 +74,21 @@ def test_sample_evaluate_complete_and_inspect_of_a_run(runs, capsys, tmp_path):
     from PIL import Image
 
     assert np.asarray(Image.open("a.png")).shape[1] >= 480
-    found = json.loads(said(capsys, "evaluate", run, "--split", "test", "--json")[1])
+    actual = json.loads(said(capsys, "evaluate", run, "--split", "test", "--json")[1])
     result = json.loads((run / "result.json").read_text())
-    assert found["nats"] == pytest.approx(result["metrics"]["test/nats"], rel=1e-5)
-    assert found["count"] == 360
+    assert actual["nats"] == pytest.approx(result["metrics"]["test/nats"], rel=1e-5)
+    assert actual["count"] == 360
     assert "360 test images of digits" in said(capsys, "evaluate", run, "--data", "digits")[1]
     image = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype(np.uint8)
     np.savez("photos.npz", train=image, test=image)  # 256 levels, which the recipe brings down to the model's
     assert json.loads(said(capsys, "evaluate", run, "--data", "photos.npz", "--json")[1])["count"] == 20
-    found = json.loads(said(capsys, "inspect", run, "--json")[1])
-    assert found["can"] == ["Scored", "Density", "Autoregressive", "Sampler", "Completer"]
-    assert found["parameters"] == sum(m["parameters"] for m in found["modules"].values())
-    assert found["bytes"] == 4 * found["parameters"]
-    assert found["step"]["flops"] > 0
+    actual = json.loads(said(capsys, "inspect", run, "--json")[1])
+    assert actual["can"] == ["Scored", "Density", "Autoregressive", "Sampler", "Completer"]
+    assert actual["parameters"] == sum(m["parameters"] for m in actual["modules"].values())
+    assert actual["bytes"] == 4 * actual["parameters"]
+    assert actual["step"]["flops"] > 0
     text = said(capsys, "inspect", "tiny", "--width", "4")[1]
-    assert f"{found['parameters']:,}" in text
+    assert f"{actual['parameters']:,}" in text
     assert "cannot    Latent: " in text
     assert said(capsys, "inspect", "gan")[1].count("trains") == 1
 
@@ -99,9 +99,9 @@ def test_parameters_of_inspect_are_those_of_the_run(runs, capsys):
     import jaxgen
 
     leaves = jax.tree.leaves(jaxgen.load(runs / "gan").variables["params"])
-    found = json.loads(said(capsys, "inspect", runs / "gan", "--json")[1])
-    assert found["parameters"] == sum(x.size for x in leaves)
-    assert [o["name"] for o in found["objectives"]] == ["critic", "generator"]
+    actual = json.loads(said(capsys, "inspect", runs / "gan", "--json")[1])
+    assert actual["parameters"] == sum(x.size for x in leaves)
+    assert [o["name"] for o in actual["objectives"]] == ["critic", "generator"]
 
 
 @pytest.mark.parametrize("spec", ["mine.npz", "npz:mine.npz"])
@@ -274,8 +274,8 @@ def test_a_home_is_found_where_no_shell_has_put_it_in(runs, capsys, monkeypatch,
     image = np.zeros((4, 8, 8, 1), np.uint8)
     np.savez("mine.npz", train=image, test=image)
     assert answered(capsys, "data", "show", "npz:~/mine.npz")["splits"]["test"]["count"] == 4
-    found = answered(capsys, "sample", runs / "tiny", "--num", 1, "--output=~/a.npz")
-    assert (found["output"], saved("a.npz").shape) == (str(tmp_path / "a.npz"), (1, 8, 8, 1))
+    actual = answered(capsys, "sample", runs / "tiny", "--num", 1, "--output=~/a.npz")
+    assert (actual["output"], saved("a.npz").shape) == (str(tmp_path / "a.npz"), (1, 8, 8, 1))
     assert "there is no run " + str(tmp_path / "none") in refused(capsys, "sample", "~/none")
     monkeypatch.delenv("HOME")
     assert "there is no run ~nobody-of-this-name/r" in refused(capsys, "sample", "~nobody-of-this-name/r")

@@ -54,24 +54,24 @@ def net(runs):
 
 def test_samples_are_judged_beside_their_floor(runs, vae, net, capsys):
     do = ("evaluate", runs / "vae", "--metrics", "fd,kid,prdc", "--features", runs / "digits_cnn", "--num", 40)
-    found = answered(capsys, *do, "--seed", 2)
+    actual = answered(capsys, *do, "--seed", 2)
     expected = quality(vae, net, vae.dataset, num=40, seed=2)
-    assert {name: found[name] for name in expected.figures} == pytest.approx(expected.figures, rel=1e-5)
-    assert found["floor"] == pytest.approx(expected.floor, rel=1e-5)
+    assert {name: actual[name] for name in expected.figures} == pytest.approx(expected.figures, rel=1e-5)
+    assert actual["floor"] == pytest.approx(expected.floor, rel=1e-5)
     splits = vae.dataset.test, vae.dataset.train
     real, train = (split.image[np.linspace(0, len(split) - 1, 40).astype(int)] for split in splits)
     features = [features_of(net, image, 17) for image in (vae.sample(40, 2), train, real)]
-    assert found["fd"] == pytest.approx(frechet_distance(features[0], features[2]), rel=1e-5)
-    assert found["floor"]["fd"] == pytest.approx(frechet_distance(features[1], features[2]), rel=1e-5)
-    assert (found["features"], found["num"], found["floor_of"]) == ("digits_cnn", 40, "train")
+    assert actual["fd"] == pytest.approx(frechet_distance(features[0], features[2]), rel=1e-5)
+    assert actual["floor"]["fd"] == pytest.approx(frechet_distance(features[1], features[2]), rel=1e-5)
+    assert (actual["features"], actual["num"], actual["floor_of"]) == ("digits_cnn", 40, "train")
 
 
 def test_figures_are_said_by_their_classifier_and_few_images_to_be_few(runs, vae, net, capsys):
     do = ("evaluate", runs / "vae", "--metrics", "fd,probe", "--features", runs / "digits_cnn", "--num", 40)
     lines = said(capsys, *do)[1].splitlines()
-    found, (percent, stderr) = quality(vae, net, vae.dataset, ("fd",), 40), probe(vae, vae.dataset, 40)
+    actual, (percent, stderr) = quality(vae, net, vae.dataset, ("fd",), 40), probe(vae, vae.dataset, 40)
     assert lines == [
-        f"FD[digits_cnn]  {found.figures['fd']:.4g}, floor {found.floor['fd']:.4g}",
+        f"FD[digits_cnn]  {actual.figures['fd']:.4g}, floor {actual.floor['fd']:.4g}",
         "40 samples of step 1 beside 40 test images of digits; floor: as many train images in their place",
         "40 images have no covariance of full rank in 48 features: FD is far above what it is of many images; give "
         "more, or take kid, which is unbiased",

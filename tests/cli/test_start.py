@@ -49,12 +49,12 @@ def test_several_runs_are_evaluated_as_a_mixture(runs, capsys):
     assert said(capsys, "train", "tiny", "--run", "on", "--start", base)[0] == 0
     code, out, _ = said(capsys, "evaluate", base, "on", "--json")
     assert code == 0
-    found, scores = json.loads(out), [-load(folder).scores()["nats"] for folder in (base, "on")]
-    assert [run["nats"] for run in found["runs"]] == pytest.approx([-score.mean() for score in scores], rel=1e-6)
+    actual, scores = json.loads(out), [-load(folder).scores()["nats"] for folder in (base, "on")]
+    assert [run["nats"] for run in actual["runs"]] == pytest.approx([-score.mean() for score in scores], rel=1e-6)
     mixed = -np.log(np.exp(scores).mean(axis=0)).mean()
-    assert found["nats"] == pytest.approx(mixed, rel=1e-6)
-    assert found["nats"] < np.mean([run["nats"] for run in found["runs"]])
-    assert (found["count"], found["split"], found["bound"]) == (360, "test", False)
+    assert actual["nats"] == pytest.approx(mixed, rel=1e-6)
+    assert actual["nats"] < np.mean([run["nats"] for run in actual["runs"]])
+    assert (actual["count"], actual["split"], actual["bound"]) == (360, "test", False)
     lines = said(capsys, "evaluate", base, "on")[1].splitlines()
     assert [line.split()[0] for line in lines] == [str(base), "on", "mixture"]
     assert lines[-1].endswith("360 test images of digits")

@@ -104,15 +104,15 @@ def test_a_leak_fails_names_its_pair_and_is_drawn(capsys):
 
 def test_json_says_the_same_and_the_picture_goes_where_it_is_wanted(capsys):
     code, out, _ = said(capsys, "verify", "leaky", "--json", "-o", "seen.png")
-    found = json.loads(out)
-    assert (code, found["ok"], found["model"], found["picture"]) == (0, True, "Leaky", "seen.png")
-    assert {check["name"]: check["passed"] for check in found["checks"]}["calibration"] is None
+    actual = json.loads(out)
+    assert (code, actual["ok"], actual["model"], actual["picture"]) == (0, True, "Leaky", "seen.png")
+    assert {check["name"]: check["passed"] for check in actual["checks"]}["calibration"] is None
     assert read("seen.png").ndim == 3
     code, out, _ = said(capsys, "verify", "leaky", "--below", "1", "--json")
-    found = {check["name"]: check for check in json.loads(out)["checks"]}
+    actual = {check["name"]: check for check in json.loads(out)["checks"]}
     assert code == 1
-    assert found["causality"]["passed"] is False
-    (r, c, k), below = found["causality"]["worst"]
+    assert actual["causality"]["passed"] is False
+    (r, c, k), below = actual["causality"]["worst"]
     assert below == [r + 1, c, k]
     assert json.loads(out)["picture"] == "verify-leaky.png"
 
@@ -120,11 +120,11 @@ def test_json_says_the_same_and_the_picture_goes_where_it_is_wanted(capsys):
 def test_a_run_is_verified_with_its_trained_weights(capsys):
     assert main(["train", "leaky", "--run", "runs/leaky"]) == 0
     code, out, _ = said(capsys, "verify", "runs/leaky", "--json", "-o", "seen.png")
-    found = {check["name"]: check for check in json.loads(out)["checks"]}
+    actual = {check["name"]: check for check in json.loads(out)["checks"]}
     assert code == 0, out
-    assert found["full size, trained"]["passed"]
-    assert "8×8×1" in found["full size, trained"]["detail"]
-    assert {name for name, check in found.items() if check["passed"] is None} == {
+    assert actual["full size, trained"]["passed"]
+    assert "8×8×1" in actual["full size, trained"]["detail"]
+    assert {name for name, check in actual.items() if check["passed"] is None} == {
         *("as trained", "frequencies", "calibration", "independence", "cached = naive"),
     }
 

@@ -48,7 +48,7 @@ def bits_of(model, variables, image, condition=None):
 @pytest.fixture(scope="module")
 def made():
     """A small model, its variables, images, and the file made of them."""
-    model = PixelCNN(shape=(3, 4, 3), levels=4, layers=1, features=6, head=6)
+    model = PixelCNN(shape=(3, 4, 3), levels=4, layers=1, features=6, head_features=6)
     variables, image = random_variables(model), noise(model, 5)
     data, _ = codec.compress(model, variables, image, batch=2, about={"run": "mine", "step": 7})
     return model, variables, image, data
@@ -91,7 +91,7 @@ def test_images_of_every_model_come_back(name):
 
 @pytest.mark.parametrize("order", ORDERS[1::3])
 def test_images_come_back_in_an_order(order):
-    model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head=4, order=order)
+    model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head_features=4, order=order)
     variables, image = random_variables(model), noise(model, 3)
     np.testing.assert_array_equal(
         codec.decompress(model, variables, codec.compress(model, variables, image)[0]).image, image
@@ -101,9 +101,9 @@ def test_images_come_back_in_an_order(order):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_images_come_back_from_two_scales_with_orders_of_their_own(scale):
     """Of sizes that the scale does not divide; each pixel is stored once, though the large model walks over all."""
-    small = PixelCNN(shape=(1, 1, 1), levels=5, layers=1, features=4, head=4, order="up-left")
-    large = RowLSTM(shape=(1, 1, 1), levels=5, layers=1, features=4, head=4, order="left-down")
-    model = MultiScale(shape=(5, 4, 1), levels=5, small=small, large=large, scale=scale, up=3)
+    small = PixelCNN(shape=(1, 1, 1), levels=5, layers=1, features=4, head_features=4, order="up-left")
+    large = RowLSTM(shape=(1, 1, 1), levels=5, layers=1, features=4, head_features=4, order="left-down")
+    model = MultiScale(shape=(5, 4, 1), levels=5, small=small, large=large, scale=scale, map_features=3)
     variables, image, told = random_variables(model), noise(model, 5), []
     data, figures = codec.compress(model, variables, image, batch=3, progress=told.append)
     np.testing.assert_array_equal(codec.decompress(model, variables, data).image, image)
@@ -116,7 +116,7 @@ def test_images_come_back_from_two_scales_with_orders_of_their_own(scale):
 
 def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
     """The 1,294 training digits, in three batches: within 1 % of the likelihood by full passes, header aside."""
-    model = PixelCNN(shape=(8, 8, 1), levels=17, layers=1, features=6, head=6)
+    model = PixelCNN(shape=(8, 8, 1), levels=17, layers=1, features=6, head_features=6)
     variables, split = random_variables(model, scale=0.2), digits().load().train
     data, figures = codec.compress(model, variables, split.image)
     evaluated = evaluate(model, variables, split, mesh=make_mesh(jax.devices()[:1]), batch=647)["bits_per_dim"]
@@ -129,7 +129,7 @@ def test_a_whole_split_is_stored_in_the_nats_that_it_is_evaluated_at():
 @pytest.mark.parametrize("bias", [0.0, -7.0, -25.0])
 def test_images_that_a_model_draws_cost_their_entropy(bias):
     """A Bernoulli model with p(1) ≈ σ(bias): 1,000 of its own draws, and next to nothing where it is nearly sure."""
-    model = PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=4, head=4)
+    model = PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=4, head_features=4)
     variables = random_variables(model, scale=0.05)
     last = max(variables["params"], key=lambda name: name if name.startswith("head") else "")
     variables["params"][last]["bias"] = jnp.full_like(variables["params"][last]["bias"], bias)
@@ -142,7 +142,7 @@ def test_images_that_a_model_draws_cost_their_entropy(bias):
 
 def test_a_surprise_costs_no_more_than_24_bits():
     """A model that is sure of zeros, and all ones: probabilities that underflow still code."""
-    model = PixelCNN(shape=(2, 3, 1), levels=2, layers=1, features=4, head=4)
+    model = PixelCNN(shape=(2, 3, 1), levels=2, layers=1, features=4, head_features=4)
     variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), {}))
     last = max(variables["params"], key=lambda name: name if name.startswith("head") else "")
     variables["params"][last]["bias"] = jnp.full_like(variables["params"][last]["bias"], -1000.0)
@@ -153,7 +153,7 @@ def test_a_surprise_costs_no_more_than_24_bits():
 
 
 def test_bfloat16_comes_back_too():
-    model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head=4, dtype="bfloat16")
+    model = RowLSTM(shape=(3, 4, 1), levels=5, layers=1, features=4, head_features=4, dtype="bfloat16")
     variables, image = random_variables(model), noise(model, 3)
     data, figures = codec.compress(model, variables, image)
     np.testing.assert_array_equal(codec.decompress(model, variables, data).image, image)
@@ -162,7 +162,7 @@ def test_bfloat16_comes_back_too():
 
 def test_labels_are_stored_where_they_are_given():
     kind = Classes(300, dropout=0.1)
-    model = PixelCNN(shape=(3, 3, 1), levels=2, layers=1, features=4, head=4, condition=kind)
+    model = PixelCNN(shape=(3, 3, 1), levels=2, layers=1, features=4, head_features=4, condition=kind)
     variables, image = random_variables(model), noise(model, 5)
     label = np.array([-1, 3, 299, 0, 7])
     data, figures = codec.compress(model, variables, image, label, batch=3)
@@ -203,11 +203,11 @@ def test_the_step_gives_the_conditionals_of_full_passes(name):
     image, condition = np.asarray(batch["image"]), model.condition_of(batch)
     shake = functools.partial(jax.tree.map, lambda a: a + 0.3 * jax.random.normal(jax.random.key(1), a.shape))
     variables = jax.jit(shake)(variables_of(model))
-    steps, found = Steps(model, variables, 2, condition is not None), []
+    steps, actual = Steps(model, variables, 2, condition is not None), []
 
     def pixel(values, step):
         pmf, state, kept = step(values)
-        found.append(np.asarray(pmf))
+        actual.append(np.asarray(pmf))
         return values, state, kept
 
     walked = steps.walk(image, None if condition is None else np.asarray(condition), pixel)
@@ -215,7 +215,7 @@ def test_the_step_gives_the_conditionals_of_full_passes(name):
     wanted = np.exp(jax.jit(model.log_pmf)(variables, image, condition))
     turn = np.argsort(model.drawing_rank(), axis=None)  # each pixel once, in the model's order
     wanted = wanted.reshape(2, -1, *wanted.shape[3:])[:, turn].swapaxes(0, 1)
-    np.testing.assert_allclose(np.stack(found), wanted, atol=2e-6)
+    np.testing.assert_allclose(np.stack(actual), wanted, atol=2e-6)
     assert all(program.pixel._cache_size() == 1 for program in steps.programs), "one program for every pixel of a walk"
 
 
@@ -318,7 +318,7 @@ def test_another_model_is_refused(made):
     refused(made, data, "another PixelCNN", model=dataclasses.replace(model, dropout=0.5))
     refused(made, data, r"shape \[3, 4, 3\], .* \[4, 3, 3\]", model=dataclasses.replace(model, shape=(4, 3, 3)))
     refused(made, data, "levels 4, .* have 5", model=dataclasses.replace(model, levels=5))
-    other = RowLSTM(shape=(3, 4, 3), levels=4, layers=1, features=6, head=6)
+    other = RowLSTM(shape=(3, 4, 3), levels=4, layers=1, features=6, head_features=6)
     refused(made, data, "made by a PixelCNN, this is a RowLSTM", model=other)
 
 
@@ -364,7 +364,7 @@ def test_a_model_without_a_walk_says_so(name):
 @pytest.mark.parametrize("kind", [Vector(3), Map(2)])
 def test_vectors_and_maps_come_back_with_their_images(kind):
     """To the last bit, from a last batch that is filled up, in the bits that the model says under them."""
-    model = GatedPixelCNN(shape=(3, 4, 1), levels=3, layers=1, features=4, head=4, condition=kind)
+    model = GatedPixelCNN(shape=(3, 4, 1), levels=3, layers=1, features=4, head_features=4, condition=kind)
     variables, image = random_variables(model), noise(model, 5)
     condition = np.random.default_rng(0).normal(size=(5, *tail(kind, model.shape))).astype(np.float32)
     data, figures = codec.compress(model, variables, image, condition, batch=2)

@@ -44,5 +44,5 @@ def test_the_context_is_causal_and_is_what_the_logits_see(name):
         return (jacobian != 0).any(axis=3).reshape(n, n)
 
     points = np.random.default_rng(0).random((16, *model.shape), np.float32)
-    found = (np.asarray(seen(shaken(model, seed), x)) for seed, x in enumerate(points))
-    np.testing.assert_array_equal(functools.reduce(np.logical_or, found), context)
+    actual = (np.asarray(seen(shaken(model, seed), x)) for seed, x in enumerate(points))
+    np.testing.assert_array_equal(functools.reduce(np.logical_or, actual), context)

@@ -42,43 +42,45 @@ from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from jaxgen.models.pixel.pixelsnail import PixelSNAIL
 
 ROWS: dict[str, Model] = {
-    "pixelcnn": PixelCNN(shape=(5, 5, 1), levels=2, layers=2, features=6, head=6),
-    "pixelcnn-rgb": PixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8, marks=True, dropout=0.2),
-    "rowlstm": RowLSTM(shape=(5, 5, 1), levels=2, layers=2, features=6, head=6),
-    "rowlstm-rgb": RowLSTM(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8),
-    "diagonal": DiagonalBiLSTM(shape=(5, 5, 1), levels=2, layers=2, features=6, head=6, dropout=0.2),
-    "diagonal-rgb": DiagonalBiLSTM(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8),
+    "pixelcnn": PixelCNN(shape=(5, 5, 1), levels=2, layers=2, features=6, head_features=6),
+    "pixelcnn-rgb": PixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head_features=8, marks=True, dropout=0.2),
+    "rowlstm": RowLSTM(shape=(5, 5, 1), levels=2, layers=2, features=6, head_features=6),
+    "rowlstm-rgb": RowLSTM(shape=(4, 5, 3), levels=4, layers=1, features=7, head_features=8),
+    "diagonal": DiagonalBiLSTM(shape=(5, 5, 1), levels=2, layers=2, features=6, head_features=6, dropout=0.2),
+    "diagonal-rgb": DiagonalBiLSTM(shape=(4, 5, 3), levels=4, layers=1, features=7, head_features=8),
     "multiscale": MultiScale(
         shape=(5, 5, 1),
         levels=2,
-        small=PixelCNN(shape=(3, 3, 1), levels=2, layers=1, features=6, head=6),
-        large=DiagonalBiLSTM(shape=(5, 5, 1), levels=2, layers=1, features=6, head=6, dropout=0.2),
-        up=6,
+        small=PixelCNN(shape=(3, 3, 1), levels=2, layers=1, features=6, head_features=6),
+        large=DiagonalBiLSTM(shape=(5, 5, 1), levels=2, layers=1, features=6, head_features=6, dropout=0.2),
+        map_features=6,
     ),
     "multiscale-rgb": MultiScale(
         shape=(4, 5, 3),
         levels=4,
-        small=RowLSTM(shape=(2, 3, 3), levels=4, layers=1, features=7, head=8),
-        large=PixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8),
-        up=6,
+        small=RowLSTM(shape=(2, 3, 3), levels=4, layers=1, features=7, head_features=8),
+        large=PixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head_features=8),
+        map_features=6,
     ),
     "orders": OrderEnsemble(
         shape=(5, 5, 1),
         levels=2,
-        model=DiagonalBiLSTM(shape=(5, 5, 1), levels=2, layers=1, features=6, head=6),
+        model=DiagonalBiLSTM(shape=(5, 5, 1), levels=2, layers=1, features=6, head_features=6),
         orders=("right-down", "down-left", "left-up"),
         shared=True,
     ),
     "orders-rgb": OrderEnsemble(
         shape=(4, 5, 3),
         levels=4,
-        model=PixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8),
+        model=PixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head_features=8),
         orders=("right-down", "up-left"),
     ),
-    "gated": GatedPixelCNN(shape=(5, 5, 1), levels=2, layers=2, features=6, head=6),
-    "gated-rgb": GatedPixelCNN(shape=(4, 5, 3), levels=4, layers=1, features=7, head=8, marks=True, dropout=0.2),
+    "gated": GatedPixelCNN(shape=(5, 5, 1), levels=2, layers=2, features=6, head_features=6),
+    "gated-rgb": GatedPixelCNN(
+        shape=(4, 5, 3), levels=4, layers=1, features=7, head_features=8, marks=True, dropout=0.2
+    ),
     "gated-classes": GatedPixelCNN(
-        shape=(5, 5, 1), levels=2, layers=1, features=6, head=6, kernel=5, condition=Classes(10, dropout=0.2)
+        shape=(5, 5, 1), levels=2, layers=1, features=6, head_features=6, kernel=5, condition=Classes(10, dropout=0.2)
     ),
     "pixelsnail": PixelSNAIL(shape=(5, 5, 1), levels=2, blocks=2, layers=1, features=6, key_size=3),
     "pixelsnail-rgb": PixelSNAIL(
@@ -110,7 +112,7 @@ ROWS: dict[str, Model] = {
         latent=3,
         net="conv",
         hidden=(6,),
-        head="logistic",
+        likelihood="logistic",
         components=2,
         free_bits=0.01,
         condition=Classes(10, dropout=0.2),
@@ -123,7 +125,7 @@ ROWS: dict[str, Model] = {
         shape=(6, 6, 1),
         levels=2,
         vqvae=VQVAE(shape=(6, 6, 1), levels=2, entries=16, latent=2, features=(4,), blocks=0),
-        prior=PixelCNN(shape=(3, 3, 2), levels=4, layers=1, features=6, head=6),
+        prior=PixelCNN(shape=(3, 3, 2), levels=4, layers=1, features=6, head_features=6),
         digits=2,
     ),
     "nice": NICE(shape=(4, 4, 1), levels=3, couplings=2, layers=2, features=4),
@@ -266,5 +268,5 @@ numbers = keyless(np.asarray)
 
 def unplaced(state):
     """The same state, bound to no device, as a program takes it that was compiled for such."""
-    found = keyless(lambda leaf: jnp.asarray(np.asarray(leaf)))(state)
-    return dataclasses.replace(found, key=jax.random.wrap_key_data(found.key))
+    actual = keyless(lambda leaf: jnp.asarray(np.asarray(leaf)))(state)
+    return dataclasses.replace(actual, key=jax.random.wrap_key_data(actual.key))

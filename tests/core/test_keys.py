@@ -39,7 +39,7 @@ MODELS = {
     "gated": small(GatedPixelCNN, layers=2, features=4, dropout=0.5, condition=Classes(3, dropout=0.5)),
     "pixelcnnpp": small(PixelCNNPlusPlus, layers=1, resolutions=1, features=8, components=2, dropout=0.5),
     "pixelsnail": small(PixelSNAIL, blocks=1, layers=1, features=8, key_size=2, components=2, dropout=0.5),
-    "multiscale": MultiScale(shape=SHAPE, levels=2, small=HALF, large=HALF, up=4),
+    "multiscale": MultiScale(shape=SHAPE, levels=2, small=HALF, large=HALF, map_features=4),
     "orders": OrderEnsemble(
         shape=SHAPE, levels=2, model=HALF, orders=("right-down", "up-left", "down-right"), shared=True
     ),
@@ -70,8 +70,8 @@ def test_devices_and_pieces_draw_as_one_device_does(name):
     assert all(objective.examples == "separable" for objective in model.objectives())
     start = jax.jit(lambda batch: init_state(recipe(model, DATA, batch=32, optimizer=optax.sgd(0.1)), batch))(BATCH)
     wanted, metrics = moved(model, start, ONE)
-    found, theirs = moved(model, start, EIGHT, pieces=2)
-    for one, other in zip(jax.tree.leaves(wanted), jax.tree.leaves(found), strict=True):
+    actual, theirs = moved(model, start, EIGHT, pieces=2)
+    for one, other in zip(jax.tree.leaves(wanted), jax.tree.leaves(actual), strict=True):
         assert np.abs(one - other).max() <= 1e-6 * max(1.0, np.abs(one).max())
     for metric in metrics:
         assert theirs[metric] == pytest.approx(metrics[metric], rel=1e-5)

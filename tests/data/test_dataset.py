@@ -85,8 +85,8 @@ def test_a_digest_tells_images_and_labels_apart():
     assert digest(one) == digest(finish("again", {"train": Split(image.copy(), label)}, None, "all"))
     others = (Split(image[::-1], label), Split(image, label[::-1]), Split(image), Split(image[1:], label[1:]))
     others += tuple(Split(image, label, np.float32(image[:, 0, 0]) + number) for number in (0, 1))
-    found = {digest(finish("other", {"train": other}, None, "all")) for other in others}
-    assert len(found | {digest(one)}) == 7
+    actual = {digest(finish("other", {"train": other}, None, "all")) for other in others}
+    assert len(actual | {digest(one)}) == 7
 
 
 def test_finish_infers_levels_and_keeps_official_splits():

@@ -133,8 +133,8 @@ def test_crop_is_centred_and_comes_before_resize(tmp_path):
     Image.fromarray(x).save(tmp_path / "a.png")
     Image.fromarray(x[::-1, ::-1].copy()).save(tmp_path / "b.png")
     cropped = folder(tmp_path, crop=(4, 2)).load()
-    found = {s.image[0].tobytes() for s in (cropped.train, cropped.valid)}
-    assert found == {x[1:5, 4:6].tobytes(), x[::-1, ::-1][1:5, 4:6].tobytes()}
+    actual = {s.image[0].tobytes() for s in (cropped.train, cropped.valid)}
+    assert actual == {x[1:5, 4:6].tobytes(), x[::-1, ::-1][1:5, 4:6].tobytes()}
     assert "cropped to 4x2" in cropped.protocol
     assert folder(tmp_path, crop="square").load().shape == (6, 6, 3)
     both = source(f"folder:{tmp_path},crop=square,resize=3x2").load()
@@ -148,9 +148,9 @@ def test_resize_of_a_constant_picture_is_constant(tmp_path):
     picture(tmp_path / "a.png", 40, 30, value=(9, 8, 7))
     picture(tmp_path / "b.jpg", 16, 16, "L", 200)
     data = folder(tmp_path, resize=8).load()
-    found = sorted(tuple(s.image.reshape(-1, 3)[0]) for s in (data.train, data.valid))
+    actual = sorted(tuple(s.image.reshape(-1, 3)[0]) for s in (data.train, data.valid))
     assert data.shape == (8, 8, 3)
-    assert found == [(9, 8, 7), (200, 200, 200)]
+    assert actual == [(9, 8, 7), (200, 200, 200)]
 
 
 def test_modes_and_transparency(tmp_path):
@@ -174,9 +174,9 @@ def test_gray_is_one_channel_with_alpha_and_with_a_palette_too(tmp_path):
         assert gif.mode == "P"
     data = folder(tmp_path).load()
     assert data.shape == (4, 5, 1)
-    found = [image[..., 0] for split in (data.train, data.valid) for image in split.image]
+    actual = [image[..., 0] for split in (data.train, data.valid) for image in split.image]
     for wanted in (x, shades, np.where(x == x[0, 0], 255, x)):
-        assert any((image == wanted).all() for image in found)
+        assert any((image == wanted).all() for image in actual)
     picture(tmp_path / "d.png", mode="LA", value=(50, 0))
     assert folder(tmp_path).load().shape == (4, 5, 1)
     picture(tmp_path / "e.png")

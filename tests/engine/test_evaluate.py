@@ -45,13 +45,13 @@ def test_the_whole_split_counts_once(variables, batch, devices):
     table = np.asarray(jax.nn.log_softmax(variables["params"]["table"]), np.float64).reshape(-1, LEVELS)
     image = data.valid.image.reshape(len(data.valid), -1).astype(int)
     nats = -table[np.arange(16), image].sum(1).mean()
-    found = evaluate(Noisy(), variables, data.valid, mesh=make_mesh(jax.devices()[:devices]), batch=batch)
-    assert found["count"] == len(data.valid) == 21
-    assert found["nats"] == pytest.approx(nats, rel=1e-6)
-    assert found["bits_per_dim"] == pytest.approx(nats / np.log(2) / 16, rel=1e-6)
-    assert found["bound"] is False
+    actual = evaluate(Noisy(), variables, data.valid, mesh=make_mesh(jax.devices()[:devices]), batch=batch)
+    assert actual["count"] == len(data.valid) == 21
+    assert actual["nats"] == pytest.approx(nats, rel=1e-6)
+    assert actual["bits_per_dim"] == pytest.approx(nats / np.log(2) / 16, rel=1e-6)
+    assert actual["bound"] is False
     each = -table[np.arange(16), image].sum(1)
-    assert found["nats_stderr"] == pytest.approx(each.std(ddof=1) / np.sqrt(21), rel=1e-5)
+    assert actual["nats_stderr"] == pytest.approx(each.std(ddof=1) / np.sqrt(21), rel=1e-5)
 
 
 def test_draws_of_a_bound_are_averaged(variables):
@@ -68,11 +68,11 @@ def test_draws_of_a_bound_are_averaged(variables):
 def test_the_bound_by_importance_samples_is_the_models_own():
     model = VAE(shape=(4, 4, 1), levels=5, latent=2, hidden=(4,))
     data, variables = dataset(), random_variables(model)
-    found = scores(model, variables, data.valid, batch=24, iw_samples=3, key=KEY)
+    actual = scores(model, variables, data.valid, batch=24, iw_samples=3, key=KEY)
     image = np.concatenate([data.valid.image, np.repeat(data.valid.image[:1], 3, axis=0)])
     for_model = jax.random.split(jax.random.fold_in(KEY, 0))[1]
     wanted = -np.asarray(jax.jit(model.iwae_bound, static_argnums=3)(variables, image, for_model, 3))[:21]
-    np.testing.assert_allclose(found["nats"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(actual["nats"], wanted, rtol=1e-5)
     with pytest.raises(UsageError, match="cannot give the bound L_K"):
         evaluate(Table(), {"params": {"table": jnp.zeros((*SHAPE, LEVELS))}}, data.valid, iw_samples=3)
 
@@ -90,7 +90,7 @@ def test_a_score_that_is_not_summed_is_refused(variables):
 def test_a_mixture_is_the_mean_of_probabilities():
     """Of two runs, that of the ensemble that has both as members; of one, its own."""
     orders, whole = ("right-down", "up-left"), dict(shape=(4, 4, 1), levels=3)
-    net = PixelCNN(layers=1, features=4, head=4, **whole)
+    net = PixelCNN(layers=1, features=4, head_features=4, **whole)
     model = OrderEnsemble(model=net, orders=orders, **whole)
     variables, image = random_variables(model), np.random.default_rng(0).integers(0, 3, (5, 4, 4, 1)).astype(np.uint8)
     split = Split(image, None)
@@ -98,7 +98,7 @@ def test_a_mixture_is_the_mean_of_probabilities():
         scores(member, {"params": variables["params"][order]}, split, batch=2)
         for member, order in zip(model.members, orders)
     ]
-    log_probs, mixed = [-found["nats"] for found in of_members], mixture(of_members, model.shape)
+    log_probs, mixed = [-actual["nats"] for actual in of_members], mixture(of_members, model.shape)
     assert np.ptp(log_probs, axis=0).max() > 0.1, "members that agree show nothing"
     np.testing.assert_allclose(np.exp(-mixed["nats"]), np.exp(log_probs).mean(axis=0), rtol=1e-12)
     assert summary(model, mixed) == pytest.approx(evaluate(model, variables, split), rel=1e-5)
@@ -108,7 +108,9 @@ def test_a_mixture_is_the_mean_of_probabilities():
 def test_images_without_labels_are_scored_where_labels_were_dropped_in_training():
     """By the model's unconditional distribution, that of the label −1. Training, and models that know no −1, want
     labels nevertheless."""
-    model = PixelCNN(shape=(4, 4, 1), levels=3, layers=1, features=4, head=4, condition=Classes(3, dropout=0.2))
+    model = PixelCNN(
+        shape=(4, 4, 1), levels=3, layers=1, features=4, head_features=4, condition=Classes(3, dropout=0.2)
+    )
     image = np.random.default_rng(0).integers(0, 3, (5, 4, 4, 1)).astype(np.uint8)
     variables, split = random_variables(model), Split(image, None)
     nats = -compiled(model, "log_prob")(variables, image, KEY, np.full(5, UNLABELLED, np.int32)).mean()
@@ -135,10 +137,10 @@ def test_pieces_that_fit_a_cpus_cache_score_the_same(variables, devices):
             return super().log_prob(variables, image, key)
 
     data, mesh = dataset(), make_mesh(jax.devices()[:devices])
-    found = evaluate(Piecewise(), variables, data.valid, mesh=mesh, batch=12)
+    actual = evaluate(Piecewise(), variables, data.valid, mesh=mesh, batch=12)
     assert set(seen) == {2}
     whole = evaluate(Noisy(), variables, data.valid, mesh=mesh, batch=12)
-    assert found["nats"] == pytest.approx(whole["nats"], rel=1e-6)
+    assert actual["nats"] == pytest.approx(whole["nats"], rel=1e-6)
 
 
 def test_draws_do_not_depend_on_the_devices(variables):
@@ -183,9 +185,9 @@ def test_baselines_by_hand():
     test = np.array([0, 1, 1], np.uint8).reshape(3, 1, 1, 1)
     data = dataset(levels=2)
     data = dataclasses.replace(data, train=Split(train), test=Split(test), valid=Split(train[:1]))
-    found = baselines(data)
-    assert found["uniform"] == 1.0
-    assert found["histogram"] == pytest.approx(-(np.log2(4 / 6) + 2 * np.log2(2 / 6)) / 3)
+    actual = baselines(data)
+    assert actual["uniform"] == 1.0
+    assert actual["histogram"] == pytest.approx(-(np.log2(4 / 6) + 2 * np.log2(2 / 6)) / 3)
     assert baselines(dataclasses.replace(data, test=None))["histogram"] == pytest.approx(-np.log2(4 / 6))
 
 
@@ -200,9 +202,9 @@ def test_the_histogram_is_a_fitted_table():
 
 def counted_at_once(train, test, levels):
     """The histogram's bits per dimension by definition."""
-    flat, found = train.reshape(len(train), -1), test.reshape(len(test), -1).astype(int)
+    flat, actual = train.reshape(len(train), -1), test.reshape(len(test), -1).astype(int)
     counts = np.stack([(flat == value).sum(0) for value in range(levels)], 1) + 1.0
-    return -np.log2(counts / counts.sum(1, keepdims=True))[np.arange(flat.shape[1]), found].mean()
+    return -np.log2(counts / counts.sum(1, keepdims=True))[np.arange(flat.shape[1]), actual].mean()
 
 
 @pytest.mark.parametrize("block", [1, 7, 50, 10**6])

@@ -91,8 +91,8 @@ def test_a_script_that_ends_without_closing_loses_no_save(tmp_path, end, code):
     assert "RuntimeError" not in done.stderr
     target = {"big": jax.ShapeDtypeStruct((1 << 21,), "float32", sharding=replicated(make_mesh()))}
     with Checkpoints(tmp_path / "c", write=False) as checkpoints:
-        found = checkpoints.restore(target)["big"]
-    np.testing.assert_array_equal(found, jax.random.normal(jax.random.key(0), (1 << 21,)))
+        actual = checkpoints.restore(target)["big"]
+    np.testing.assert_array_equal(actual, jax.random.normal(jax.random.key(0), (1 << 21,)))
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["1"]
 
 
@@ -193,21 +193,21 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_one_dies(capsys):
 def test_commands_offer_the_checkpoint_before_a_damaged_one(capsys):
     args = ("train", "tiny", "--run", "r", "--width", "16")
     stopped_after(3, capsys, *args[4:])
-    found = Path("r/checkpoints").absolute()
-    assert sorted(p.name for p in found.iterdir() if p.is_dir()) == ["2", "3"]
+    actual = Path("r/checkpoints").absolute()
+    assert sorted(p.name for p in actual.iterdir() if p.is_dir()) == ["2", "3"]
     shutil.copytree("r", "whole")
-    for file in (found / "3" / "state" / "d").iterdir():
+    for file in (actual / "3" / "state" / "d").iterdir():
         flipped(file)
     code, out, err = said(capsys, *args)
     assert (code, out) == (2, "")
-    assert f"checkpoint {found / '3'} is damaged: " in err.splitlines()[-1]
-    assert err.endswith(f"Remove {found / '3'} to go on from step 2.\n")
+    assert f"checkpoint {actual / '3'} is damaged: " in err.splitlines()[-1]
+    assert err.endswith(f"Remove {actual / '3'} to go on from step 2.\n")
     code, out, err = said(capsys, "sample", "r", "--num", "2", "--step", "last")
     assert (code, out) == (2, "")
     assert err.endswith("There is that of step 2: --step 2.\n")
     assert "Traceback" not in err
     assert said(capsys, "sample", "r", "--num", "2", "--step", "2")[0] == 0
-    shutil.rmtree(found / "3")
+    shutil.rmtree(actual / "3")
     assert "resuming at step 2" in said(capsys, *args)[2]
     assert said(capsys, "train", "tiny", "--run", "whole", "--width", "16")[0] == 0
     assert_equal(state_of("r"), state_of("whole"))

@@ -48,13 +48,13 @@ def test_a_spread_run_equals_one_device(model, tmp_path):
 def test_leaves_are_split_along_their_longest_axis_that_the_devices_divide():
     sizes = {"a": (24, 64, 3), "b": (64, 64), "c": (7, 9, 33), "d": (LEAST_SPREAD // 2,), "e": (), "f": (4096, 2)}
     tree = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in sizes.items()}
-    found = {name: tuple(spec) for name, spec in spread(EIGHT, tree).items()}
-    assert found == {"a": (None, "data"), "b": (None, "data"), "c": (), "d": (), "e": (), "f": ("data",)}
+    actual = {name: tuple(spec) for name, spec in spread(EIGHT, tree).items()}
+    assert actual == {"a": (None, "data"), "b": (None, "data"), "c": (), "d": (), "e": (), "f": ("data",)}
 
 
 def test_each_device_holds_and_needs_less_memory():
     """By the compiled program's own account, for a net whose parameters outweigh its activations."""
-    model = GatedPixelCNN(shape=(6, 6, 1), levels=4, layers=4, features=64, kernel=3, head=64)
+    model = GatedPixelCNN(shape=(6, 6, 1), levels=4, layers=4, features=64, kernel=3, head_features=64)
     data = dataset(n=16, shape=(6, 6, 1), levels=4)
 
     def account(parallel):
@@ -62,8 +62,8 @@ def test_each_device_holds_and_needs_less_memory():
         feed = make_feed({"image": data.train.image}, EIGHT, seed=0, batch=8)
         state = jax.eval_shape(lambda: init_state(knobs, {"image": data.train.image[:8]}))
         program = Programs(knobs, data, EIGHT, feed, state)._make(1, (True,))
-        found = program.lower(state, feed.resident, feed.get(0, 1)).compile().memory_analysis()
-        return found.argument_size_in_bytes, found.argument_size_in_bytes + found.temp_size_in_bytes
+        actual = program.lower(state, feed.resident, feed.get(0, 1)).compile().memory_analysis()
+        return actual.argument_size_in_bytes, actual.argument_size_in_bytes + actual.temp_size_in_bytes
 
     (whole, most), (share, least) = account("jit"), account("fsdp")
     assert share < 0.2 * whole

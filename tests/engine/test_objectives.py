@@ -127,8 +127,8 @@ def test_the_histogram_of_a_judge_is_the_images():
     np.testing.assert_array_equal(histogram(image, 3), [[0.25, 0.75, 0.0]])
     assert total_variation(histogram(image, 3), histogram(image[:, ::-1], 3)) == 0.0
     assert total_variation(histogram(0 * image, 3), histogram(0 * image + 2, 3)) == 1.0
-    found = PixelHistogram().judge(image, 0 * image, 3, None)
-    assert found == {"histogram_distance": pytest.approx(0.75)}
+    actual = PixelHistogram().judge(image, 0 * image, 3, None)
+    assert actual == {"histogram_distance": pytest.approx(0.75)}
 
 
 @pytest.mark.parametrize(

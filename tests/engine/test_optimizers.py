@@ -36,11 +36,11 @@ def spread(matrix):
 
 @pytest.mark.parametrize("kind", [PixelCNN, DiagonalBiLSTM])
 def test_kernels_become_orthogonal_and_the_rest_is_adams(kind):
-    found = update(kind(shape=(8, 8, 1), levels=2, layers=2, features=8, head=8))
-    matrices = {name for name in found if name.endswith("kernel") and "logits" not in name} | {
-        name for name in found if name.endswith("state_to_state")
+    actual = update(kind(shape=(8, 8, 1), levels=2, layers=2, features=8, head_features=8))
+    matrices = {name for name in actual if name.endswith("kernel") and "logits" not in name} | {
+        name for name in actual if name.endswith("state_to_state")
     }
-    for name, (move, adam) in found.items():
+    for name, (move, adam) in actual.items():
         if name not in matrices:
             np.testing.assert_allclose(move, adam, rtol=1e-5, atol=1e-8, err_msg=name)
             continue
@@ -56,7 +56,7 @@ def test_kernels_become_orthogonal_and_the_rest_is_adams(kind):
 
 
 def test_weight_decay_shrinks_the_matrices_alone():
-    model = DiagonalBiLSTM(shape=(8, 8, 1), levels=2, layers=2, features=8, head=8)
+    model = DiagonalBiLSTM(shape=(8, 8, 1), levels=2, layers=2, features=8, head_features=8)
     params = random_variables(model)["params"]
 
     @jax.jit
@@ -81,7 +81,7 @@ def test_negative_rates_are_refused_by_name(name):
 
 
 def test_it_lowers_a_loss():
-    model = PixelCNN(shape=(6, 6, 1), levels=2, layers=1, features=4, head=4)
+    model = PixelCNN(shape=(6, 6, 1), levels=2, layers=1, features=4, head_features=4)
     variables, optimizer = jax.jit(model.init)(jax.random.key(0), {}), muon(1e-2)
     batch = {"image": jnp.asarray(np.tri(6, dtype=np.uint8)[None, ..., None].repeat(4, 0))}
     (objective,) = model.objectives()

@@ -44,15 +44,15 @@ def killed(folder, steps, least, wait):
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, times, capsys):
     """Moments drawn at random: some while a process starts, most while a checkpoint is under way."""
     seed = int.from_bytes(os.urandom(4)) if times > 3 else 0
-    draw, steps, found = random.Random(seed), 60 * times, []
+    draw, steps, actual = random.Random(seed), 60 * times, []
     for _ in range(times):
         early = draw.random() < 0.2
         least, wait = (0, draw.uniform(0, 2)) if early else (draw.randrange(1, 12), draw.uniform(0, 0.1))
         step = killed(tmp_path, steps, least, wait)
         saving = any((tmp_path / "checkpoints").glob("*-tmp"))
-        found.append(f"{least} steps and {wait:.3f} s: step {step}{', while saving' if saving else ''}")
+        actual.append(f"{least} steps and {wait:.3f} s: step {step}{', while saving' if saving else ''}")
     with capsys.disabled():
-        sys.stdout.write("\n".join(["", f"kills of seed {seed}:", *found, ""]) if times > 3 else "")
+        sys.stdout.write("\n".join(["", f"kills of seed {seed}:", *actual, ""]) if times > 3 else "")
     process = start(tmp_path, "often", 8, steps)
     out, err = process.communicate(timeout=600)
     assert out.split() == ["done", str(steps)], err
@@ -69,8 +69,8 @@ def test_memory_does_not_grow(tmp_path, steps, saves, capsys):
     command = [sys.executable, str(PROCESSES / "memory.py"), str(tmp_path), str(steps), str(saves)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    actual = json.loads(done.stdout)
     with capsys.disabled():
-        sys.stdout.write(f"\nMB after each tenth of {steps:,} steps: {found}\n" if steps > 2000 else "")
-    assert len(found) == 10
-    assert found[-1] - found[1] < 8, found  # the first save, and what is made with it, falls in the first two
+        sys.stdout.write(f"\nMB after each tenth of {steps:,} steps: {actual}\n" if steps > 2000 else "")
+    assert len(actual) == 10
+    assert actual[-1] - actual[1] < 8, actual  # the first save, and what is made with it, falls in the first two

@@ -53,10 +53,10 @@ def test_an_attribute_that_is_a_direction_is_added_and_the_other_kept():
     a, b, c = (of_class(classes, kind, 3) for kind in (3, 1, 0))
     middle = summed(z, a, b, c)
     np.testing.assert_allclose(middle, (z[a] - z[b] + z[c]).sum(axis=0) / 3, rtol=1e-6)
-    found = score(taken_for(TOLD, FACES.decode(z[classes == 3] + 100.0 * np.array([0.0, -1.0])), 2), classes, 2)
-    assert (found.percent, found.trials) == (100.0, (classes == 3).sum())
-    assert found.chance == 100 * (classes == 2).mean()
-    assert found.stderr == 0.0
+    actual = score(taken_for(TOLD, FACES.decode(z[classes == 3] + 100.0 * np.array([0.0, -1.0])), 2), classes, 2)
+    assert (actual.percent, actual.trials) == (100.0, (classes == 3).sum())
+    assert actual.chance == 100 * (classes == 2).mean()
+    assert actual.stderr == 0.0
     assert score(np.array([1, 1, 0, 0]), classes, 1).stderr == 25.0  # 100 · √(¼ / 4)
 
 

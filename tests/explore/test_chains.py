@@ -54,7 +54,7 @@ def found(steep):
     return chains(steep, 200, 150, 0.3, seed=5)
 
 
-def test_codes_of_a_chain_have_the_prior_tilted_by_the_energy(steep, found):
+def test_codes_of_a_chain_have_the_prior_tilted_by_the_energy(steep, actual):
     """Their moments are those of exp(−U) over a grid; U is the energy of the images, but for rounding, and ½‖z‖²."""
     model, variables = steep.model, steep.variables
     side = np.linspace(-6, 6, 121, dtype=np.float32)
@@ -64,16 +64,16 @@ def test_codes_of_a_chain_have_the_prior_tilted_by_the_energy(steep, found):
     assert np.corrcoef(image, (total - 0.5 * (grid**2).sum(axis=1))[::300])[0, 1] > 0.95
     weights = np.exp(total.min() - total)[:, None] / np.exp(total.min() - total).sum()
     assert abs((weights * grid**2).sum(axis=0) - 1).max() > 0.2, "the energy moves nothing"
-    z = found.z[:, 30:].reshape(-1, 2)
+    z = actual.z[:, 30:].reshape(-1, 2)
     for moment in (lambda z: z, np.square, lambda z: z[:, :1] * z[:, 1:]):
         np.testing.assert_allclose(moment(z).mean(axis=0), (weights * moment(grid)).sum(axis=0), atol=0.12)
-    np.testing.assert_array_equal((found.z[:, 1:] != found.z[:, :-1]).any(axis=-1), found.accepted)
+    np.testing.assert_array_equal((actual.z[:, 1:] != actual.z[:, :-1]).any(axis=-1), actual.accepted)
 
 
-def test_a_chain_depends_on_its_seed_and_number_alone_and_begins_at_the_prior(steep, found):
+def test_a_chain_depends_on_its_seed_and_number_alone_and_begins_at_the_prior(steep, actual):
     """Many steps would part chains that differ by rounding: the first ones do not."""
     few = chains(steep, 3, 150, 0.3, seed=5)
-    np.testing.assert_allclose(few.z[:, :20], found.z[:3, :20], atol=1e-4)
+    np.testing.assert_allclose(few.z[:, :20], actual.z[:3, :20], atol=1e-4)
     np.testing.assert_array_equal(few.z[:, 0], steep.prior(3, 5))
     steps = np.diff(few.z[:, :2], axis=1)
     assert len(np.unique(steps, axis=0)) == 3
@@ -82,15 +82,15 @@ def test_a_chain_depends_on_its_seed_and_number_alone_and_begins_at_the_prior(st
 def test_the_command_draws_the_ends_of_chains_and_tells_their_acceptance(home, run, capsys):
     do = ("sample", home / "meg", "--chain", "langevin", "--chain-steps", 4, "--num", 3, "--seed", 5)
     told = answered(capsys, *do, "-o", "c.npz", "--frames", "moments")
-    found = chains(run, 3, 4, kind="langevin", seed=5)
-    np.testing.assert_array_equal(saved("c.npz"), run.decode(found.z[:, -1]))
+    actual = chains(run, 3, 4, kind="langevin", seed=5)
+    np.testing.assert_array_equal(saved("c.npz"), run.decode(actual.z[:, -1]))
     assert (told["chain"], told["chain_steps"], told["step_size"], told["acceptance"]) == ("langevin", 4, 0.05, 1.0)
     assert told["frames"] == "moments"
     frames = sorted(Path("moments").iterdir())
     assert [frame.name for frame in frames] == [f"000{i}.png" for i in range(5)]
     with Image.open(frames[0]) as first, Image.open(frames[-1]) as last:
-        np.testing.assert_array_equal(np.asarray(first), gridded(run.decode(found.z[:, 0]), 17)[..., 0])
-        np.testing.assert_array_equal(np.asarray(last), gridded(run.decode(found.z[:, -1]), 17)[..., 0])
+        np.testing.assert_array_equal(np.asarray(first), gridded(run.decode(actual.z[:, 0]), 17)[..., 0])
+        np.testing.assert_array_equal(np.asarray(last), gridded(run.decode(actual.z[:, -1]), 17)[..., 0])
 
 
 def test_what_has_no_chain_says_why(home, capsys):

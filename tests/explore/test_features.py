@@ -29,8 +29,8 @@ def test_a_net_of_two_layers_by_hand():
         for feature in range(4):
             back = W2[:, feature] if second[feature] > 0 else np.zeros(7)
             back = np.where((first > 0) & (back > 0), back, 0)
-            found = jax.grad(lambda x: guided(two_layers)(x)[1][feature])(jnp.asarray(x))  # noqa: B023
-            np.testing.assert_allclose(found, W1 @ back, rtol=1e-4, atol=1e-6)
+            actual = jax.grad(lambda x: guided(two_layers)(x)[1][feature])(jnp.asarray(x))  # noqa: B023
+            np.testing.assert_allclose(actual, W1 @ back, rtol=1e-4, atol=1e-6)
 
 
 class Critic(nn.Module):
@@ -56,8 +56,8 @@ def test_where_all_is_positive_the_guided_gradient_is_the_gradient():
         _, state = Critic().apply(variables, x, capture_intermediates=True)
         return state["intermediates"]["Conv_1"]["__call__"][0].sum()
 
-    found = jax.grad(lambda x: guided(critic)(x)[1].sum())(x)
-    np.testing.assert_allclose(found, jax.grad(conv)(x), rtol=1e-5)
+    actual = jax.grad(lambda x: guided(critic)(x)[1].sum())(x)
+    np.testing.assert_allclose(actual, jax.grad(conv)(x), rtol=1e-5)
     assert layers(critic, (6, 6, 1)) == [(6, 6, 3), (3, 3, 2)]
     assert last_map([(6, 6, 3), (3, 3, 2), (8,)]) == 1
     assert last_map([(9,), (8,)]) == 1
@@ -70,22 +70,22 @@ def test_responses_are_of_the_images_that_excite_a_feature_most():
         return jax.nn.relu(jnp.concatenate([x, 1.0 - x], axis=-1)).sum()
 
     x = RNG.permutation(np.linspace(0.01, 0.99, 5 * 4)).reshape(5, 2, 2, 1).astype(np.float32)
-    found = responses(net, x, 0, (1, 0), 2)
+    actual = responses(net, x, 0, (1, 0), 2)
     for row, (values, sign) in enumerate([(1 - x, -1.0), (x, 1.0)]):
         most = values.reshape(5, -1).max(axis=1)
         order = np.argsort(-most)[:2]
-        np.testing.assert_array_equal(found.place[row], order)
-        np.testing.assert_allclose(found.value[row], most[order], rtol=1e-6)
+        np.testing.assert_array_equal(actual.place[row], order)
+        np.testing.assert_allclose(actual.value[row], most[order], rtol=1e-6)
         brightest = values[order] == values[order].max(axis=(1, 2, 3), keepdims=True)
-        np.testing.assert_allclose(found.gradient[row], sign * brightest)
+        np.testing.assert_allclose(actual.gradient[row], sign * brightest)
 
 
 def test_nearest_rows_are_those_of_all_distances():
     x, among = RNG.normal(size=(4, 3)), RNG.normal(size=(1203, 3))
     distance = np.linalg.norm(x[:, None] - among[None], axis=2)
-    place, found = nearest(x, among, 5)
+    place, actual = nearest(x, among, 5)
     np.testing.assert_array_equal(place, np.argsort(distance, axis=1)[:, :5])
-    np.testing.assert_allclose(found, np.sort(distance, axis=1)[:, :5])
+    np.testing.assert_allclose(actual, np.sort(distance, axis=1)[:, :5])
     assert nearest(among[:2], among, 1)[1].max() == 0.0
 
 

@@ -6,11 +6,13 @@ import functools
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from jaxgen.core.errors import UsageError
 from jaxgen.engine.devices.mesh import make_mesh
 from jaxgen.explore import latent
 from jaxgen.explore.trained import Trained
+from jaxgen.models.flow.nice import NICE
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.latent.vae import VAE
 from jaxgen.models.pixel.pixelrnn import PixelCNN
@@ -183,6 +185,29 @@ def test_reconstructions_are_decoded_codes():
     np.testing.assert_allclose(run.encode(image), run.model.encode(run.variables, image), atol=1e-5)
 
 
+@pytest.mark.parametrize("bound", [1e-3, 0.5, 2.0])
+def test_a_truncated_prior_is_the_normal_one_within_its_bound(bound):
+    """By Kolmogorov's distance of 40,000 draws, which is beyond 1.9 / √40,000 once in a thousand times; draws keep
+    their order, and a bound that none of them reaches leaves them as they are."""
+    z = np.random.default_rng(0).standard_normal((10_000, 4)).astype(np.float32)
+    cut = latent.truncated(z, bound)
+    assert np.abs(cut).max() <= np.float32(bound)
+    assert (
+        scipy.stats.kstest(cut.ravel() / bound, scipy.stats.truncnorm(-bound, bound, scale=1 / bound).cdf).statistic
+        < 0.0095
+    )
+    np.testing.assert_array_equal(np.argsort(cut[:, 0], kind="stable"), np.argsort(z[:, 0], kind="stable"))
+    np.testing.assert_allclose(latent.truncated(z, 30.0), z, rtol=1e-5)
+
+
+def test_priors_that_are_normal_are_told_by_their_draws():
+    latent.check_normal(SPHERICAL)
+    with pytest.raises(UsageError, match=r"of a prior N\(0, I\), and DCGAN has another, from -1 to 1"):
+        latent.check_normal(STRAIGHT)
+    with pytest.raises(UsageError, match="NICE has another"):  # a logistic one
+        latent.check_normal(NICE(shape=(2, 2, 1), levels=2, features=2, layers=1))
+
+
 def test_codes_in_rows_are_decoded_each_with_its_condition():
     codes = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
 
@@ -205,6 +230,8 @@ def test_codes_in_rows_are_decoded_each_with_its_condition():
         (lambda: latent.walk(STRAIGHT, np.zeros((1, 4)), 3), "at least 2 points"),
         (lambda: latent.traverse(np.zeros(4), [4], [0.0]), "dimensions 0 to 3, got 4"),
         (lambda: latent.interpolate(STRAIGHT, *pairs(STRAIGHT), 3, "curved"), "straight or spherical, got 'curved'"),
+        (lambda: latent.truncated(np.zeros((1, 2)), 0.0), "truncation must be a number above 0, got 0"),
+        (lambda: latent.truncated(np.zeros((1, 2)), float("inf")), "truncation must be a number above 0, got inf"),
         (lambda: latent.check_encodes(OTHERWISE), r"as \[9\] numbers, but decodes codes of \[6\]"),
     ],
 )
@@ -214,6 +241,6 @@ def test_what_does_not_fit_is_refused(call, message):
 
 
 def test_a_model_without_codes_says_so():
-    model = PixelCNN(shape=(8, 8, 1), levels=2, layers=1, features=4, head=4)
+    model = PixelCNN(shape=(8, 8, 1), levels=2, layers=1, features=4, head_features=4)
     with pytest.raises(UsageError, match=r"PixelCNN cannot draw latent codes: .* Models that can: .*VAE"):
         Trained(model, {}, make_mesh()).prior(2)

@@ -28,10 +28,10 @@ from jaxgen.models.pixel.multiscale import MultiScale
 from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 
 MODELS = {
-    "gray": PixelCNN(shape=(4, 5, 1), levels=2, layers=1, features=4, head=4),
-    "turned": RowLSTM(shape=(4, 5, 1), levels=3, layers=1, features=4, head=4, order="up-left"),
-    "colour": DiagonalBiLSTM(shape=(4, 3, 3), levels=4, layers=1, features=6, head=6),
-    "classes": PixelCNN(shape=(4, 4, 1), levels=3, layers=1, features=4, head=4, condition=Classes(3)),
+    "gray": PixelCNN(shape=(4, 5, 1), levels=2, layers=1, features=4, head_features=4),
+    "turned": RowLSTM(shape=(4, 5, 1), levels=3, layers=1, features=4, head_features=4, order="up-left"),
+    "colour": DiagonalBiLSTM(shape=(4, 3, 3), levels=4, layers=1, features=6, head_features=6),
+    "classes": PixelCNN(shape=(4, 4, 1), levels=3, layers=1, features=4, head_features=4, condition=Classes(3)),
 }
 models = pytest.mark.parametrize("name", MODELS)
 
@@ -69,7 +69,7 @@ def test_a_surprise_map_adds_up_to_the_bits_of_the_image(name):
 @pytest.mark.parametrize("order", ["right-down", "up-left"])
 def test_the_surprise_of_a_pixel_is_what_it_adds_to_the_pixels_before_it(order):
     """Against the probabilities of all images: bits = log2 p(pixels before) − log2 p(pixels before and this one)."""
-    run = trained(PixelCNN(shape=(2, 2, 1), levels=3, layers=1, features=4, head=4, order=order))
+    run = trained(PixelCNN(shape=(2, 2, 1), levels=3, layers=1, features=4, head_features=4, order=order))
     every = np.array(list(itertools.product(range(3), repeat=4)), np.uint8)
     p = np.exp(run.log_prob(every.reshape(-1, 2, 2, 1)).astype(np.float64))
     bits = run.surprise(every.reshape(-1, 2, 2, 1)).reshape(-1, 4)
@@ -102,8 +102,8 @@ def test_the_field_is_the_jacobian_and_nothing_outside_of_the_context(name, at):
 
     def logits(x):
         """Of the pixel in each image, summed over images, of which each sees itself only; and all apart."""
-        found = run.model.logits(run.variables, x, condition)[:, row, column]
-        return found.sum(axis=0), found
+        actual = run.model.logits(run.variables, x, condition)[:, row, column]
+        return actual.sum(axis=0), actual
 
     x = jnp.asarray(image, jnp.float32) / (run.model.levels - 1)
     jacobian, apart = jax.jit(jax.jacrev(logits, has_aux=True))(x)  # [c,levels,b,h,w,c]
@@ -112,11 +112,11 @@ def test_the_field_is_the_jacobian_and_nothing_outside_of_the_context(name, at):
         one = np.asarray(jacobian)[k, :, i]
         expected[i] += one[image[i, row, column, k]] - np.tensordot(p[i, k], one, 1)
     expected = np.abs(expected).sum(axis=-1).mean(axis=0)
-    found = run.field(image, condition, at)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    actual = run.field(image, condition, at)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
     context = seen_by(run.model, at)
-    assert (found[~context] == 0).all()
-    assert (found[context] > 0).any()
+    assert (actual[~context] == 0).all()
+    assert (actual[context] > 0).any()
     own = run.model.context()[row, column]
     np.testing.assert_array_equal(context, [[own[:, i, j].any() for j in range(w)] for i in range(h)])
 
@@ -210,8 +210,8 @@ def test_chunks_have_one_shape_and_give_every_row_once():
         shapes.append(jax.tree.map(np.shape, rows))
         return rows["row"] * 10 + rows["image"]
 
-    found = in_chunks(run, {"image": np.arange(11), "condition": None}, 11, 3, 2, told.append)
-    np.testing.assert_array_equal(found, 11 * np.arange(11))
+    actual = in_chunks(run, {"image": np.arange(11), "condition": None}, 11, 3, 2, told.append)
+    np.testing.assert_array_equal(actual, 11 * np.arange(11))
     assert shapes == [{"row": (4,), "image": (4,), "condition": None}] * 3
     assert told == [4, 8, 11]
     for num, chunk, message in ((0, 1, "wanted at least 1 image, got 0"), (1, 0, "chunks of at least 1 image, got 0")):
@@ -242,7 +242,7 @@ def test_a_multi_scale_model_grows_its_small_image_first():
         levels=2,
         small=PixelCNN(order="down-right", **net),
         large=RowLSTM(order="left-up", **net),
-        up=3,
+        map_features=3,
     )
     rank = drawing_rank(model)
     np.testing.assert_array_equal(rank, [[0, 14, 2, 13, 4], [12, 11, 10, 9, 8], [1, 7, 3, 6, 5]])

@@ -60,7 +60,7 @@ def labelled(counts=(60, 20, 40), noise=0.0):
 
 def test_figures_are_the_metrics_of_features_and_their_floor_that_of_training_images():
     data, told = labelled(noise=0.5), []
-    found = quality(
+    actual = quality(
         trained(Labels, condition=Classes(4)), trained(Pixels), data, num=30, seed=3, chunk=7, progress=told.append
     )
     rows, others = (np.linspace(0, count - 1, 30).astype(int) for count in (40, 60))
@@ -68,21 +68,21 @@ def test_figures_are_the_metrics_of_features_and_their_floor_that_of_training_im
     images = images, data.test.image[rows], data.train.image[others]
     drawn, real, train = (features_of(trained(Pixels), image, 4) for image in images)
     np.testing.assert_allclose(real, images[1].reshape(30, 4) / 3, rtol=1e-6)
-    for figures, x in ((found.figures, drawn), (found.floor, train)):
+    for figures, x in ((actual.figures, drawn), (actual.floor, train)):
         kid = kernel_distance(x, real, 3)
         expected = {"fd": frechet_distance(x, real), "kid": kid.value, "kid_stderr": kid.stderr, **prdc(real, x)}
         assert figures == pytest.approx(expected, rel=1e-9)
-    assert (found.num, found.split, found.floor_of, found.dims) == (30, "test", "train", 4)
+    assert (actual.num, actual.split, actual.floor_of, actual.dims) == (30, "test", "train", 4)
     assert told == sorted(told)
     assert told[-1] == 120
 
 
 def test_labels_are_drawn_in_the_datas_proportions():
     """A model that draws each label's one image is the data themselves then."""
-    found = quality(trained(Labels, condition=Classes(4)), trained(Pixels), labelled(), ("fd", "prdc"))
-    assert found.num == 40
-    assert found.figures["fd"] == pytest.approx(0, abs=1e-9)
-    assert found.figures["precision"] == found.figures["coverage"] == 1
+    actual = quality(trained(Labels, condition=Classes(4)), trained(Pixels), labelled(), ("fd", "prdc"))
+    assert actual.num == 40
+    assert actual.figures["fd"] == pytest.approx(0, abs=1e-9)
+    assert actual.figures["precision"] == actual.figures["coverage"] == 1
     assert quality(
         trained(Labels, condition=Classes(4)), trained(Pixels), labelled(), ("fd",), split="train"
     ).floor_of == ("test")

@@ -57,8 +57,8 @@ def test_maps_that_are_taken_out_are_zero_and_others_as_they_were():
 
 
 def test_boxes_on_a_coarser_map_hold_the_pixels_whose_centres_they_hold():
-    found = inside((2, 0, 8, 4), (8, 8, 1), (4, 4, 5))
-    np.testing.assert_array_equal(found, [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]])
+    actual = inside((2, 0, 8, 4), (8, 8, 1), (4, 4, 5))
+    np.testing.assert_array_equal(actual, [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]])
 
 
 def test_what_cannot_be_removed_is_said():

@@ -25,8 +25,8 @@ def said(capsys, *args):
 def refused(capsys, *args, code=2):
     """The one sentence of a command that fails."""
     before = sorted(Path().rglob("*"))
-    found, out, err = said(capsys, *args)
-    assert found == code
+    actual, out, err = said(capsys, *args)
+    assert actual == code
     assert out == ""
     assert err.startswith("jaxgen: ")
     assert err.count("\n") == 1, err

@@ -11,8 +11,8 @@ SHAPE = (3, 4, 1)
 
 
 MODELS = {
-    "vector": GatedPixelCNN(shape=SHAPE, levels=2, layers=1, features=6, head=6, condition=Vector(3)),
-    "map": PixelCNN(shape=SHAPE, levels=2, layers=1, features=6, head=6, condition=Map(1)),
+    "vector": GatedPixelCNN(shape=SHAPE, levels=2, layers=1, features=6, head_features=6, condition=Vector(3)),
+    "map": PixelCNN(shape=SHAPE, levels=2, layers=1, features=6, head_features=6, condition=Map(1)),
 }
 
 

@@ -48,7 +48,7 @@ def recipe(
 SMOKE = dict(steps=1)
 EXPECTED = {{"test/bits_per_dim": (0.0, 100.0)}}
 '''
-PIXEL = "PixelCNN(shape=(size, size, 1), levels=levels, layers=1, features=width, head=4)"
+PIXEL = "PixelCNN(shape=(size, size, 1), levels=levels, layers=1, features=width, head_features=4)"
 GAN = "DCGAN(shape=(size, size, 1), levels=levels, latent=4, features=width)"
 
 

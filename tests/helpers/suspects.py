@@ -20,7 +20,7 @@ def run(check, model, variables=None):
     """What a check found, or several found that share what they compile, by name."""
     subject = Subject(model, variables)
     checks = check if isinstance(check, tuple) else (check,)
-    return {found.name: found for one in checks for found in one(subject, KEY)}
+    return {actual.name: actual for one in checks for actual in one(subject, KEY)}
 
 
 def raster(shape):

@@ -42,14 +42,14 @@ def place(path):
 
 def imported(tree):
     """Dotted names that a syntax tree imports, wherever in it."""
-    found = set()
+    actual = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            actual |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide which room they enter"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            actual |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return actual
 
 
 def test_every_file_lies_in_a_room():
@@ -112,9 +112,9 @@ def test_modules_import_each_other_without_cycles():
     names = {".".join(("jaxgen", *Path(*place(p)).with_suffix("").parts)).removesuffix(".__init__"): p for p in files()}
     graph = {}
     for name, path in names.items():
-        found = imported(ast.Module(_top_level(ast.parse(path.read_text())), []))
+        actual = imported(ast.Module(_top_level(ast.parse(path.read_text())), []))
         graph[name] = {
-            n if n in names else n.rpartition(".")[0] for n in found if n.startswith("jaxgen.")
+            n if n in names else n.rpartition(".")[0] for n in actual if n.startswith("jaxgen.")
         } & names.keys()
     seen, done = [], set()
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))
 import peers  # noqa: E402
 
 GREY, RGB = dict(shape=(6, 5, 1), levels=2), dict(shape=(4, 6, 3), levels=3)
-SMALL = dict(layers=2, features=5, head=4)
+SMALL = dict(layers=2, features=5, head_features=4)
 MODELS = [
     PixelCNN(**GREY, **SMALL),
     PixelCNN(**RGB, **SMALL),
@@ -51,9 +51,9 @@ def test_same_function_and_gradient_with_the_same_weights(model):
         outputs = torch.cat([torch.zeros_like(outputs), outputs], -1)
     np.testing.assert_allclose(torch.log_softmax(outputs, -1).numpy(), log_pmf, atol=2e-5)
 
-    found = net.loss(pixels)
-    found.backward()
-    assert found.item() == pytest.approx(float(loss), rel=1e-5)
+    actual = net.loss(pixels)
+    actual.backward()
+    assert actual.item() == pytest.approx(float(loss), rel=1e-5)
     wanted = peers.load(peers.peer(model), gradient)  # our gradient, laid out as the peer's weights
     for (name, parameter), (_, mine) in zip(net.named_parameters(), wanted.named_parameters()):
         mine = mine.detach().numpy()

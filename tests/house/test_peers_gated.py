@@ -18,10 +18,10 @@ import peers_gated  # noqa: E402
 
 GREY, RGB = dict(shape=(6, 5, 1), levels=2), dict(shape=(4, 6, 3), levels=3)
 MODELS = {
-    "grey": GatedPixelCNN(**GREY, layers=2, features=5, head=4),
-    "grey-map": GatedPixelCNN(**GREY, layers=1, features=5, head=4, kernel=5, condition=Map(2)),
-    "rgb": GatedPixelCNN(**RGB, layers=2, features=7, head=4, kernel=5),
-    "rgb-classes": GatedPixelCNN(**RGB, layers=2, features=5, head=4, condition=Classes(3)),
+    "grey": GatedPixelCNN(**GREY, layers=2, features=5, head_features=4),
+    "grey-map": GatedPixelCNN(**GREY, layers=1, features=5, head_features=4, kernel=5, condition=Map(2)),
+    "rgb": GatedPixelCNN(**RGB, layers=2, features=7, head_features=4, kernel=5),
+    "rgb-classes": GatedPixelCNN(**RGB, layers=2, features=5, head_features=4, condition=Classes(3)),
 }
 
 
@@ -56,9 +56,9 @@ def test_same_function_and_gradient_with_the_same_weights(model):
         outputs = torch.cat([torch.zeros_like(outputs), outputs], -1)
     np.testing.assert_allclose(torch.log_softmax(outputs, -1).numpy(), log_pmf, atol=2e-5)
 
-    found = net.loss(pixels, features)
-    found.backward()
-    assert found.item() == pytest.approx(float(loss), rel=1e-5)
+    actual = net.loss(pixels, features)
+    actual.backward()
+    assert actual.item() == pytest.approx(float(loss), rel=1e-5)
     wanted = peers_gated.load(peers_gated.peer(model), gradient)  # our gradient, laid out as the peer's weights
     for (name, parameter), (_, mine) in zip(net.named_parameters(), wanted.named_parameters()):
         mine = mine.detach().numpy()

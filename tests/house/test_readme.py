@@ -26,8 +26,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def tables() -> list[list[list[str]]]:
     """The README's tables, each as rows of cells without the line below its head."""
-    found = re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE)
-    rows = [[[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines()] for text in found]
+    actual = re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE)
+    rows = [[[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines()] for text in actual]
     return [[head, *rest] for head, _, *rest in rows]
 
 

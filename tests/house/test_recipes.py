@@ -26,14 +26,14 @@ BINARY = ("binarized_mnist", "tfds:binarized_mnist")
 
 def flags(settings):
     """Knobs as a reader would type them."""
-    found = []
+    actual = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
-            found.append(f"--{flag}" if value else f"--no-{flag}")
+            actual.append(f"--{flag}" if value else f"--no-{flag}")
             continue
-        found += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return found
+        actual += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return actual
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def images(file, tmp_path):
 @pytest.fixture
 def compiled(monkeypatch):
     """The programs of training as XLA compiled them, in the order of their first dispatch."""
-    found, make = [], Programs._make
+    actual, make = [], Programs._make
 
     def kept(self, *case):
         program, mine = make(self, *case), []
@@ -62,13 +62,13 @@ def compiled(monkeypatch):
         def run(*arguments):
             if not mine:
                 mine.append(program.lower(*arguments).compile())
-                found.append(mine[0])
+                actual.append(mine[0])
             return mine[0](*arguments)
 
         return run
 
     monkeypatch.setattr(Programs, "_make", kept)
-    return found
+    return actual
 
 
 @pytest.mark.parametrize(

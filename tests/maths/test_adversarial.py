@@ -56,8 +56,8 @@ def test_logistic_critic_is_the_cross_entropy():
 )
 def test_generators_saturate_exactly_as_they_should(name, slope):
     fake = jnp.append(LOGITS, -10.0)
-    found = derivative(adversarial(name).generator, jnp.zeros_like(fake), fake, wrt=1)
-    np.testing.assert_allclose(found, slope(fake), rtol=1e-6)
+    actual = derivative(adversarial(name).generator, jnp.zeros_like(fake), fake, wrt=1)
+    np.testing.assert_allclose(actual, slope(fake), rtol=1e-6)
 
 
 def test_a_sure_critic_silences_minimax_alone():

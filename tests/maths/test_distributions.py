@@ -42,7 +42,7 @@ def outputs_and_values(head, num=200, seed=0, scale=1.0):
 def extreme_outputs(head):
     """Outputs [n,o] with every pair of: means far outside, at the edges and inside; scales from none to endless."""
     c, k = head.channels, head.components
-    draw, found = np.random.default_rng(0), []
+    draw, actual = np.random.default_rng(0), []
     for mean, log_scale, lopsided in itertools.product(
         (-1e4, -30.0, -1.0, 0.3, 1.0, 30.0, 1e4), (-100.0, -7.0, -3.0, 0.0, 5.0, 40.0, 100.0), (False, True)
     ):
@@ -51,18 +51,18 @@ def extreme_outputs(head):
         parts[1 : 1 + c] = mean * (1 + 0.01 * draw.normal(size=(c, k)))
         parts[1 + c : 1 + 2 * c] = log_scale
         parts[1 + 2 * c :] = 50 * draw.normal(size=parts[1 + 2 * c :].shape)
-        found.append(parts.reshape(-1))
+        actual.append(parts.reshape(-1))
         parts[1 : 1 + c, ::2] *= -1  # components that disagree
         parts[1 + c : 1 + 2 * c, ::2] *= -1
-        found.append(parts.reshape(-1))
-    return np.array(found, np.float32)
+        actual.append(parts.reshape(-1))
+    return np.array(actual, np.float32)
 
 
 def reference(head, outputs, value):
     """Σ_k w_k Π_j (F(b) − F(a)) in float64 (1701.05517, eq. 2 and 3), with log(F(b) − F(a)) = a + log(e^{b−a} − 1) −
     log(1 + e^a) − log(1 + e^b), which is stable for any a < b."""
     c, k, half = head.channels, head.components, 1 / (head.levels - 1)
-    found = []
+    actual = []
     for y, v in zip(outputs.astype(np.float64), value.astype(int)):
         logits, means, scales, coefficients = np.split(y, np.cumsum([k, c * k, c * k]))
         means, scales = means.reshape(c, k).copy(), np.exp(np.maximum(scales.reshape(c, k), LEAST_LOG_SCALE))
@@ -76,8 +76,8 @@ def reference(head, outputs, value):
             up_to_b, from_a = -np.logaddexp(0, -b), -np.logaddexp(0, a)
             inside = a + (b - a) + np.log(-np.expm1(a - b)) - np.logaddexp(0, a) - np.logaddexp(0, b)
             log_mass += up_to_b if v[j] == 0 else from_a if v[j] == head.levels - 1 else inside
-        found.append(np.logaddexp.reduce(log_mass))
-    return np.array(found)
+        actual.append(np.logaddexp.reduce(log_mass))
+    return np.array(actual)
 
 
 @heads
@@ -170,7 +170,7 @@ def test_mixture_is_a_difference_of_sigmoids(head):
     """The same by the plainest of routes, where that is stable: wide logistics inside the image."""
     outputs, value = outputs_and_values(head, num=100)
     c, k, levels = head.channels, head.components, head.levels
-    found = []
+    actual = []
     for y, v in zip(outputs.astype(np.float64).reshape(100, -1, k), value.astype(int)):
         x, edge = 2 * v / (levels - 1) - 1, 1 / (levels - 1)
         mass = np.exp(y[0]) / np.exp(y[0]).sum()
@@ -178,8 +178,8 @@ def test_mixture_is_a_difference_of_sigmoids(head):
             mean = y[1 + j] + sum(np.tanh(y[1 + 2 * c + j * (j - 1) // 2 + i]) * x[i] for i in range(j))
             below, up_to = (1 / (1 + np.exp(-(x[j] + e - mean) * np.exp(-y[1 + c + j]))) for e in (-edge, edge))
             mass = mass * ((1 if v[j] == levels - 1 else up_to) - (0 if v[j] == 0 else below))
-        found.append(np.log(mass.sum()))
-    np.testing.assert_allclose(compiled(head, "log_prob")(outputs, value), found, rtol=2e-5, atol=2e-5)
+        actual.append(np.log(mass.sum()))
+    np.testing.assert_allclose(compiled(head, "log_prob")(outputs, value), actual, rtol=2e-5, atol=2e-5)
 
 
 @mixtures

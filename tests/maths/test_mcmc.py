@@ -62,8 +62,8 @@ def test_acceptance_goes_to_one_with_the_step_size_and_is_of_moves(chains):
     assert rates == sorted(rates)
     assert rates[0] < 0.9
     assert rates[-1] > 0.995
-    for found in adjusted.values():
-        np.testing.assert_array_equal((found.z[1:] != found.z[:-1]).any(axis=-1), found.accepted)
+    for actual in adjusted.values():
+        np.testing.assert_array_equal((actual.z[1:] != actual.z[:-1]).any(axis=-1), actual.accepted)
 
 
 def test_moments_of_a_target_that_is_not_gaussian_are_those_by_quadrature(chains):
@@ -99,10 +99,10 @@ def test_a_proposal_is_normal_around_a_step_along_the_gradient():
 
 def test_a_chain_never_leaves_where_its_density_is(chains):
     """Of a half line, whose mean it has."""
-    *_, found = chains
-    assert (found.z > 0).all()
-    assert not found.accepted.all()
-    assert found.z[50:].mean() == pytest.approx((2 / np.pi) ** 0.5, rel=0.02)
+    *_, actual = chains
+    assert (actual.z > 0).all()
+    assert not actual.accepted.all()
+    assert actual.z[50:].mean() == pytest.approx((2 / np.pi) ** 0.5, rel=0.02)
 
 
 @pytest.mark.parametrize(("steps", "size", "said"), [(0, 0.1, "at least 1 step, got 0"), (1, 0.0, "above 0, got 0")])

@@ -20,8 +20,8 @@ def naive(real, samples, k):
         return np.array([[np.linalg.norm(p - c) <= r for c, r in zip(centres, radii)] for p in points])
 
     in_real, in_samples = inside(samples, real, radius(real)), inside(real, samples, radius(samples))
-    found = {"precision": in_real.any(axis=1).mean(), "recall": in_samples.any(axis=1).mean()}
-    return found | {"density": in_real.sum() / (k * len(samples)), "coverage": in_real.any(axis=0).mean()}
+    actual = {"precision": in_real.any(axis=1).mean(), "recall": in_samples.any(axis=1).mean()}
+    return actual | {"density": in_real.sum() / (k * len(samples)), "coverage": in_real.any(axis=0).mean()}
 
 
 @pytest.mark.parametrize("chunk", [7, 1000])

@@ -300,9 +300,9 @@ def test_compiled_functions_are_the_models(trained):
     done = loaded.complete(drawn, given)
     np.testing.assert_array_equal(done[:, :4], drawn[:, :4])
     assert (done[:, 4:] != drawn[:, 4:]).any()
-    found = loaded.evaluate("valid")
+    actual = loaded.evaluate("valid")
     every = loaded.log_prob(loaded.dataset.valid.image)
-    assert found["nats"] == pytest.approx(-every.mean(), rel=1e-5)
+    assert actual["nats"] == pytest.approx(-every.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

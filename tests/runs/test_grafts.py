@@ -132,8 +132,8 @@ def test_a_run_goes_on_and_is_used_when_the_other_is_gone(runs, capsys, monkeypa
     assert "there is no run vae" in refused(capsys, "train", "probe.py", "--run", "new")
     Path("away").mkdir()
     monkeypatch.chdir("away")
-    found = answered(capsys, "evaluate", "../probe")
-    assert found["loss"] == pytest.approx(jaxgen.load("../stopped").evaluate()["loss"])
+    actual = answered(capsys, "evaluate", "../probe")
+    assert actual["loss"] == pytest.approx(jaxgen.load("../stopped").evaluate()["loss"])
     assert answered(capsys, "inspect", "../probe")["modules"] == {"head": {"parameters": 30, "bytes": 120}}
 
 

@@ -75,13 +75,13 @@ def test_everything_is_passed_on(traced):
     ],
 )
 def test_it_begins_after_the_second_dispatch_and_ends_so_many_steps_later(traced, first, steps, reports, notes):
-    profile, _, said, found = traced
+    profile, _, said, actual = traced
     profile.started(first, steps)
     for step in reports:
         profile.progress(step, {})
     profile.finished(OUTCOME)
     profile.close()
-    assert found == notes
+    assert actual == notes
     assert len(said) == 1
     if notes:
         assert f"traced {notes[1][1] - notes[0][1]} steps" in said[0]

@@ -103,14 +103,14 @@ def test_lines_show_what_is_worth_a_place_and_of_a_split_every_figure_but_errors
 
 
 def test_figures_shown_are_means_of_the_steps_since_those_before(tmp_path, monkeypatch):
-    found = []
+    actual = []
     with made(tmp_path) as reporter:
-        monkeypatch.setattr(reporter._show, "progress", lambda step, figures: found.append((step, figures["loss"])))
+        monkeypatch.setattr(reporter._show, "progress", lambda step, figures: actual.append((step, figures["loss"])))
         monkeypatch.setattr(reporter._show, "due", lambda step: step in (1, 10))
         reporter.started(0, 100)
         for step, loss in ((1, 8.0), (4, 1.0), (9, 2.0), (10, 4.0)):  # dispatches of several steps weigh accordingly
             reporter.progress(step, {"loss": loss})
-    assert found == [(1, 8.0), (10, (3 * 1 + 5 * 2 + 4) / 9)]
+    assert actual == [(1, 8.0), (10, (3 * 1 + 5 * 2 + 4) / 9)]
 
 
 def test_lines_are_rare_where_there_is_no_terminal(tmp_path):
@@ -184,13 +184,13 @@ def test_tensorboard_reads_the_scalars_and_the_grid(tmp_path):
         reporter.progress(1, {"loss": 0.5})
         reporter.evaluated(2, "valid", {"nats": 3.0})
         reporter.sampled(2, np.zeros((4, 2, 2, 1), np.uint8))
-    found = {}
+    actual = {}
     for event in _events(tmp_path / "tensorboard"):
         for value in event.summary.value:
-            found[value.tag, event.step] = value
-    assert found["train/loss", 1].simple_value == 0.5
-    assert found["valid/nats", 2].simple_value == 3.0
-    assert found["samples", 2].image.height == 7
+            actual[value.tag, event.step] = value
+    assert actual["train/loss", 1].simple_value == 0.5
+    assert actual["valid/nats", 2].simple_value == 3.0
+    assert actual["samples", 2].image.height == 7
 
 
 def _events(folder):

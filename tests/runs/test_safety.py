@@ -71,9 +71,9 @@ def trained(tmp_path_factory):
 
 
 def bombs(mark, count=4):
-    found = np.empty(count, object)
-    found[:] = [Bomb(mark) for _ in range(count)]
-    return found
+    actual = np.empty(count, object)
+    actual[:] = [Bomb(mark) for _ in range(count)]
+    return actual
 
 
 def sentence(*args):

@@ -19,12 +19,12 @@ from jaxgen.verification.reading_order import reading_rank
 
 def test_the_unspoiled_nets_pass():
     for model in (Diagonal(shape=(5, 5, 2), levels=2), Convolutions(shape=(5, 5, 1), levels=2)):
-        found = run(causality, model)
-        assert all(check.passed for check in found.values()), [check.detail for check in found.values()]
+        actual = run(causality, model)
+        assert all(check.passed for check in actual.values()), [check.detail for check in actual.values()]
     assert "all earlier sub-pixels" in run(causality, Diagonal(shape=(5, 5, 1), levels=2))["order"].detail
     # Of 90·89/2 pairs those that the 3×3 masks see, two deep.
     seen = int(Convolutions(shape=(9, 10, 1), levels=2).context().sum())
-    assert f"a hole ({4005 - seen:,} of 4,005 pairs, at most" in found["order"].detail
+    assert f"a hole ({4005 - seen:,} of 4,005 pairs, at most" in actual["order"].detail
 
 
 BELOW = [(1, -2), (1, -1), (1, 0), (0, 0), (0, 1), (0, 2)]
@@ -40,26 +40,26 @@ LEAKS = {
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_leak_is_caught_at_its_place_and_drawn(name):
     kind, fault, channels, expected = LEAKS[name]
-    found = run(causality, kind(shape=(5, 5, channels), levels=3, fault=fault))["causality"]
-    assert found.passed is False
-    one, other = found.worst
-    assert expected((other[0] - one[0], other[1] - one[1]), (one[2], other[2])), found.detail
-    assert f"the logits of {one} move with {other}" in found.detail
-    assert found.view.at == one
-    assert (found.view.seen & ~found.view.declared)[other]
-    page = picture(found.view)
+    actual = run(causality, kind(shape=(5, 5, channels), levels=3, fault=fault))["causality"]
+    assert actual.passed is False
+    one, other = actual.worst
+    assert expected((other[0] - one[0], other[1] - one[1]), (one[2], other[2])), actual.detail
+    assert f"the logits of {one} move with {other}" in actual.detail
+    assert actual.view.at == one
+    assert (actual.view.seen & ~actual.view.declared)[other]
+    page = picture(actual.view)
     assert (page == COLOURS["leak"]).all(axis=-1).any()
 
 
 def test_a_leak_under_one_label_is_caught():
     """Under the last of three: the two networks that are looked at in full are under the others."""
-    found = run(causality, PerClass(shape=(9, 10, 1), levels=2, fault="last"))["causality"]
-    assert found.passed is False
-    assert "under label 2" in found.detail
+    actual = run(causality, PerClass(shape=(9, 10, 1), levels=2, fault="last"))["causality"]
+    assert actual.passed is False
+    assert "under label 2" in actual.detail
     variables = PerClass(shape=(9, 10, 1), levels=2).init(jax.random.key(0), {})
-    found = run(full_size, PerClass(shape=(9, 10, 1), levels=2, fault="last"), variables)["full size, trained"]
-    assert found.passed is False
-    assert "under label 2" in found.detail
+    actual = run(full_size, PerClass(shape=(9, 10, 1), levels=2, fault="last"), variables)["full size, trained"]
+    assert actual.passed is False
+    assert "under label 2" in actual.detail
 
 
 def test_a_leak_is_caught_at_full_size_with_trained_variables():
@@ -67,9 +67,9 @@ def test_a_leak_is_caught_at_full_size_with_trained_variables():
     model = Gated(shape=(13, 11, 1), levels=2)
     assert run(full_size, model)["full size"].passed
     variables = {"params": {"gate": jnp.ones(()), "weights": jnp.ones(2)}}
-    found = run(full_size, model, variables)["full size, trained"]
-    assert found.passed is False
-    assert found.worst[1] == (found.worst[0][0], found.worst[0][1] + 1, 0)
+    actual = run(full_size, model, variables)["full size, trained"]
+    assert actual.passed is False
+    assert actual.worst[1] == (actual.worst[0][0], actual.worst[0][1] + 1, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,9 @@ class Gated(Net):
 
 
 def test_a_blind_spot_is_caught_unless_it_is_declared():
-    found = run(causality, Linear(shape=(9, 10, 1), levels=2, fault="blind"))
-    assert found["causality"].passed
-    check = found["coverage"]
+    actual = run(causality, Linear(shape=(9, 10, 1), levels=2, fault="blind"))
+    assert actual["causality"].passed
+    check = actual["coverage"]
     assert check.passed is False
     assert check.worst == ((6, 0, 0), (0, 2, 0))
     assert "30 of 4,005 declared pairs never act" in check.detail

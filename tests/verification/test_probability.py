@@ -44,19 +44,19 @@ def test_a_likelihood_that_does_not_sum_to_one_is_caught():
 
 def test_a_sampler_that_takes_the_mode_is_caught():
     model = Linear(shape=(9, 10, 1), levels=2, fault="argmax")
-    found = run((frequencies, calibration), model)
-    assert found["frequencies"].passed is False
-    assert "came 10,000 times" in found["frequencies"].detail
-    assert found["calibration"].passed is False
+    actual = run((frequencies, calibration), model)
+    assert actual["frequencies"].passed is False
+    assert "came 10,000 times" in actual["frequencies"].detail
+    assert actual["calibration"].passed is False
 
 
 def test_a_sampler_that_forgets_is_caught_though_tiny_images_do_not_show_it():
     """Rows that are three above: not on 3×3. Drawn by both routes the first pixel that differs is in the fourth row."""
     model = Linear(shape=(9, 10, 1), levels=2, fault="forgets")
-    found = run((frequencies, calibration, cached), model)
-    assert found["frequencies"].passed
-    assert found["calibration"].passed is False
-    check = found["cached = naive"]
+    actual = run((frequencies, calibration, cached), model)
+    assert actual["frequencies"].passed
+    assert actual["calibration"].passed is False
+    check = actual["cached = naive"]
     assert check.passed is False
     assert check.worst[0][0] == 3
     assert f"first at {check.worst[0]}" in check.detail
@@ -70,8 +70,8 @@ def test_completion_that_ignores_what_is_given_is_caught():
 
 def test_a_conditional_model_is_counted_under_more_than_one_condition():
     model = PerClass(shape=(9, 10, 1), levels=2)
-    found = run((causality, conditionals, normalisation, training, frequencies, calibration, independence), model)
-    assert all(one.passed for one in found.values()), [one.detail for one in found.values()]
+    actual = run((causality, conditionals, normalisation, training, frequencies, calibration, independence), model)
+    assert all(one.passed for one in actual.values()), [one.detail for one in actual.values()]
     check = run(normalisation, dataclasses.replace(model, fault="second"))["normalisation"]
     assert check.passed is False
     assert "sum to 2" in check.detail
@@ -80,21 +80,21 @@ def test_a_conditional_model_is_counted_under_more_than_one_condition():
 def test_a_sampler_that_ignores_its_labels_is_caught():
     """By counting where that is possible, and by calibration where it is not."""
     model = PerClass(shape=(9, 10, 1), levels=2, fault="labels")
-    found = run((frequencies, calibration), model)
-    assert found["frequencies"].passed is False
-    assert re.search("worst: .* under label [12] came", found["frequencies"].detail), found["frequencies"].detail
-    assert found["calibration"].passed is False
-    assert "they are drawn under others" in found["calibration"].detail
+    actual = run((frequencies, calibration), model)
+    assert actual["frequencies"].passed is False
+    assert re.search("worst: .* under label [12] came", actual["frequencies"].detail), actual["frequencies"].detail
+    assert actual["calibration"].passed is False
+    assert "they are drawn under others" in actual["calibration"].detail
 
 
 @pytest.mark.parametrize(("fault", "lag"), [("pairs", "1 apart"), ("halves", "1,250 apart")])
 def test_a_batch_whose_images_share_noise_is_caught(fault, lag):
     """Though each image by itself is drawn from the model."""
     model = Linear(shape=(9, 10, 1), levels=2, fault=fault)
-    found = run((calibration, independence), model)
-    assert found["calibration"].passed
-    assert found["independence"].passed is False
-    assert lag in found["independence"].detail
+    actual = run((calibration, independence), model)
+    assert actual["calibration"].passed
+    assert actual["independence"].passed is False
+    assert lag in actual["independence"].detail
 
 
 def test_the_temperature_that_would_be_noticed_is_noticed():
@@ -121,17 +121,17 @@ def test_tempering_divides_the_log_probabilities_of_each_draw():
 def test_a_leak_in_training_only_is_caught():
     """At its place where a model says what each pixel adds to the loss, and by the sum over all images in any case."""
     model = Linear(shape=(9, 10, 1), levels=2, fault="trained")
-    found = run((causality, normalisation, training), model)
-    assert found["causality"].passed
-    assert found["normalisation"].passed
-    (r, c, _), other = found["as trained"].worst
-    assert found["as trained"].passed is False
+    actual = run((causality, normalisation, training), model)
+    assert actual["causality"].passed
+    assert actual["normalisation"].passed
+    (r, c, _), other = actual["as trained"].worst
+    assert actual["as trained"].passed is False
     assert other == ((r, c + 1, 0) if c < 9 else (r + 1, 0, 0))
-    assert found["as trained"].view.seen[other]
-    found = run(training, Whole(shape=(9, 10, 1), levels=2, fault="trained"))
-    assert found["as trained"].passed is None
-    assert found["objective"].passed is False
-    assert "the loss sees what it predicts" in found["objective"].detail
+    assert actual["as trained"].view.seen[other]
+    actual = run(training, Whole(shape=(9, 10, 1), levels=2, fault="trained"))
+    assert actual["as trained"].passed is None
+    assert actual["objective"].passed is False
+    assert "the loss sees what it predicts" in actual["objective"].detail
 
 
 class Whole(Linear):

@@ -137,13 +137,13 @@ class Fixed(Linear):
 @pytest.mark.parametrize("when", ["made", "initialised", "used"])
 def test_a_model_of_one_size_is_looked_at_in_that_size(when):
     model = Subject(Fixed(shape=(6, 5, 1), levels=2, when=when))
-    found = {one.name: one for check in (causality, normalisation, frequencies) for one in checked(model, check)}
-    assert found["causality"].passed
-    assert "6×5×1" in found["causality"].detail
+    actual = {one.name: one for check in (causality, normalisation, frequencies) for one in checked(model, check)}
+    assert actual["causality"].passed
+    assert "6×5×1" in actual["causality"].detail
     for name in ("normalisation", "frequencies"):
-        assert found[name].passed is None
-        assert "1 levels" not in found[name].detail
-        assert "ValueError: no table for" in found[name].detail
+        assert actual[name].passed is None
+        assert "1 levels" not in actual[name].detail
+        assert "ValueError: no table for" in actual[name].detail
 
 
 class Broken(Linear):

@@ -32,16 +32,16 @@ def run(args: Sequence[str]) -> int:
     options = flags.parse(Anomaly, args, "jaxgen anomaly")
     at_least_one(num=1 if options.num is None else options.num)
     run = open_run(options)
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import named_images
+    from jaxgen.cli.progress import counted
     from jaxgen.explore.anomaly import auroc, check_strangeness, strangeness
 
     by = check_strangeness(run.model)
     figures, values = {"step": run.step, "by": by}, []
     for name in (options.own, options.against):
-        found = named_images(run, name, options.num)
-        with progress.counted(len(found.image), f"images of {name}") as told:
-            values.append(strangeness(run, found.image, options.seed, found.condition, told))
+        images = named_images(run, name, options.num)
+        with counted(len(images.image), f"images of {name}") as progress:
+            values.append(strangeness(run, images.image, options.seed, images.condition, progress))
     own, other = values
     area = auroc(own, other)
     figures |= {"own": options.own, "against": options.against, "own_num": len(own), "against_num": len(other)}

@@ -126,8 +126,8 @@ def _pool(run: Any, options: Arithmetic, by_class: bool) -> tuple[Any, Any, Any]
             raise UsageError(f"--expects {options.expects}: the classifier tells classes 0 to {known - 1}.")
     classes = None
     if options.images:
-        found = named_images(run, options.images, options.codes, options.label)
-        pool, classes = codes.of_images(run, found), found.label
+        images = named_images(run, options.images, options.codes, options.label)
+        pool, classes = codes.of_images(run, images), images.label
     else:
         pool = codes.of_draws(run, options.codes, options.seed, options.label)
     if net is not None:
@@ -177,9 +177,9 @@ def _scored(
     if len(others):
         change = pool.code[places[2]].mean(axis=0) - pool.code[places[1]].mean(axis=0)
         image = run.decode(pool.code[others] + change, _under(pool, others))
-        found = score(taken_for(net, image, levels), classes, wanted)
-        figures |= {"percent": found.percent, "stderr": found.stderr, "trials": found.trials}
+        scored = score(taken_for(net, image, levels), classes, wanted)
+        figures |= {"percent": scored.percent, "stderr": scored.stderr, "trials": scored.trials}
         text += (
-            f", and {found.percent:.4g} ± {found.stderr:.2g} % of {found.trials:,} other codes of A with C − B added"
+            f", and {scored.percent:.4g} ± {scored.stderr:.2g} % of {scored.trials:,} other codes of A with C − B added"
         )
     return f"{text}; {shown.chance:.3g} % of all codes are"

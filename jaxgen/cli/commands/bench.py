@@ -26,6 +26,6 @@ def run(args: Sequence[str]) -> int:
 
     made = recipes.build(file, settings)
     cpu.prepare_cpu(made.batch)
-    found = measure(made)
-    sys.stdout.write(json.dumps(found) + "\n" if options.json else describe(found))
+    figures = measure(made)
+    sys.stdout.write(json.dumps(figures) + "\n" if options.json else describe(figures))
     return 0

@@ -38,64 +38,64 @@ def run(args: Sequence[str]) -> int:
         raise UsageError("`jaxgen compare` wants RUN [RUN ...], folders of runs; `jaxgen runs` lists them.")
     path = placed(options.out, (".png",), "--out")
     names = [plain(name.rstrip("/") or name) for name in options.runs]
-    found = [read_summary(Path(name)) for name in options.runs]
-    metrics = shared(found)
-    different = differences(found)
+    runs = [read_summary(Path(name)) for name in options.runs]
+    metrics = shared(runs)
+    different = differences(runs)
     from jaxgen.pictures import curves
 
-    texts = [{name: plain(text(run.settings[name])) for name in different if name in run.settings} for run in found]
+    texts = [{name: plain(text(run.settings[name])) for name in different if name in run.settings} for run in runs]
     labels = [
         label if run.best is None else f"{label}   best {run.best} at {run.best.step:,}"
-        for label, run in zip(curves.labelled(texts, names), found)
+        for label, run in zip(curves.labelled(texts, names), runs)
     ]
     x = "step" if options.by == "steps" else "seconds"
     panels = {
         plain(UNITS.get(metric, metric)): [
-            curves.Curve(run.curve("train", metric, x), run.curve("valid", metric, x)) for run in found
+            curves.Curve(run.curve("train", metric, x), run.curve("valid", metric, x)) for run in runs
         ]
         for metric in metrics
     }
-    curves.save(curves.figure(panels, labels, options.by, _title(found)), path)
+    curves.save(curves.figure(panels, labels, options.by, _title(runs)), path)
     if options.json:
         rows = [
             {"run": name, "settings": {n: run.settings.get(n) for n in different}, **figures(run)}
-            for name, run in zip(options.runs, found)
+            for name, run in zip(options.runs, runs)
         ]
         sys.stdout.write(json.dumps({"output": str(path), "metrics": metrics, "runs": rows}) + "\n")
         return 0
     head = ["run", *different, "step", "best valid", "test", "time", "state"]
     rows_of_text = [
         [name, *(own.get(n, "–") for n in different), *_reached(f), _clock(f["seconds"]), f["state"]]
-        for name, own, f in zip(names, texts, map(figures, found))
+        for name, own, f in zip(names, texts, map(figures, runs))
     ]
     page = [head, *rows_of_text]
-    if len(head) > 6 + len(found):  # more settings than runs: each has a line
+    if len(head) > 6 + len(runs):  # more settings than runs: each has a line
         page = [list(line) for line in zip(*page)]
     table(page[1:], page[0])
     sys.stdout.write(f"{path}\n")
     return 0
 
 
-def shared(found: Sequence[RunSummary]) -> list[str]:
+def shared(runs: Sequence[RunSummary]) -> list[str]:
     """The metrics to compare runs by: one of likelihood where all have it, nats for binary images of one size and
     bits/dim otherwise, or else the losses that they share. Raises `UsageError` where there is none."""
-    for run in found:
+    for run in runs:
         if not run.curves:
             raise UsageError(f"{run.folder} has logged nothing to draw yet: leave it out, or wait for its first steps.")
-    likelihood = "nats" if {(run.metric, run.dims) for run in found} == {("nats", found[0].dims)} else "bits_per_dim"
-    common = [metric for metric in found[0].curves if all(metric in run.curves for run in found)]
+    likelihood = "nats" if {(run.metric, run.dims) for run in runs} == {("nats", runs[0].dims)} else "bits_per_dim"
+    common = [metric for metric in runs[0].curves if all(metric in run.curves for run in runs)]
     if likelihood in common:
         return [likelihood]
     losses = [metric for metric in common if metric not in UNITS]
     if not losses:
-        has = (f"{r.folder} has {', '.join(plain(UNITS.get(m, m)) for m in r.curves)}" for r in found)
+        has = (f"{r.folder} has {', '.join(plain(UNITS.get(m, m)) for m in r.curves)}" for r in runs)
         raise UsageError(f"these runs have no curve in common: {'; '.join(has)}.")
     return losses
 
 
-def differences(found: Sequence[RunSummary]) -> list[str]:
+def differences(runs: Sequence[RunSummary]) -> list[str]:
     """The settings in which runs differ, one that some of them lack included."""
-    every = [run.settings for run in found]
+    every = [run.settings for run in runs]
     names = dict.fromkeys(name for own in every for name in own)
     return [name for name in names if len({text(own[name]) if name in own else None for own in every}) > 1]
 
@@ -113,7 +113,7 @@ def _clock(seconds: float | None) -> str:
     return f"{hours:,}:{minutes:02}:{rest:02}"
 
 
-def _title(found: Sequence[RunSummary]) -> str:
+def _title(runs: Sequence[RunSummary]) -> str:
     """What runs have in common, above their picture."""
-    model, data = ({plain(run.about.get(name, "")) for run in found} for name in ("model", "data"))
+    model, data = ({plain(run.about.get(name, "")) for run in runs} for name in ("model", "data"))
     return " on ".join(own.pop() for own in (model, data) if len(own) == 1 and own != {""})

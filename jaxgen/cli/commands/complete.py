@@ -49,19 +49,19 @@ def run(args: Sequence[str]) -> int:
     if options.keep not in HALVES and not Path(options.keep).is_file():
         raise UsageError(f"--keep wants {', '.join(HALVES)} or a mask picture, got {options.keep!r}, which is no file.")
     run = open_run(options)
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import mask, named_images
+    from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Completer, require
     from jaxgen.pictures.grid import gridded, save_png, side_by_side
     from jaxgen.pictures.page import captioned
 
     require(run.model, Completer, "complete images")
     given = mask(options.keep, run.model.shape)
-    found = named_images(run, options.images, options.num, options.label)
-    image, each = found.image, options.completions
-    condition = None if found.condition is None else found.condition.repeat(each, 0)
-    with progress.counted(len(image) * each, "images") as told:
-        drawn = run.complete(image.repeat(each, 0), given, options.seed, condition, options.temperature, told)
+    images = named_images(run, options.images, options.num, options.label)
+    image, each = images.image, options.completions
+    condition = None if images.condition is None else images.condition.repeat(each, 0)
+    with counted(len(image) * each, "images") as progress:
+        drawn = run.complete(image.repeat(each, 0), given, options.seed, condition, options.temperature, progress)
     exact = bool(run.model.completes_exactly(given))
     verdict, why = ("exact", run.model.exactly) if exact else ("approximate", APPROXIMATE)
     grid = gridded(side_by_side(image, given, drawn, run.model.levels), 256, each + 2)

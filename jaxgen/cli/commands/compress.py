@@ -55,8 +55,8 @@ def run(args: Sequence[str]) -> int:
     codec.check_model(run.model)
     image, condition = _images(run, options)
     about = {"run": Path(options.run).resolve().name, "step": run.step}
-    with counted(len(image), "images") as told:
-        data, figures = codec.compress(run.model, run.variables, image, condition, options.batch, about, told)
+    with counted(len(image), "images") as progress:
+        data, figures = codec.compress(run.model, run.variables, image, condition, options.batch, about, progress)
     with whole(path) as part:
         part.write_bytes(data)
     beside = f" ({figures['label_bytes']:,} of them what the model is conditioned on)" if figures["label_bytes"] else ""
@@ -74,14 +74,14 @@ def _images(run: Any, options: Compress) -> tuple[Any, Any]:
 
     from jaxgen.core.conditions import Classes
 
-    found = [_of_one(run, name, options) for name in options.images]
-    conditions = [condition for _, condition in found if condition is not None]
-    if conditions and len(conditions) < len(found):
+    sets = [_of_one(run, name, options) for name in options.images]
+    conditions = [condition for _, condition in sets if condition is not None]
+    if conditions and len(conditions) < len(sets):
         raise UsageError("some of these images have labels (or conditions), some none: give them files of their own.")
     kind = run.model.condition
     if not conditions and isinstance(kind, Classes) and not kind.dropout:
         raise UsageError(f"these images have no labels, and {type(run.model).__name__} needs them: give --label.")
-    return np.concatenate([image for image, _ in found]), np.concatenate(conditions) if conditions else None
+    return np.concatenate([image for image, _ in sets]), np.concatenate(conditions) if conditions else None
 
 
 def _of_one(run: Any, name: str, options: Compress) -> tuple[Any, Any]:
@@ -90,15 +90,15 @@ def _of_one(run: Any, name: str, options: Compress) -> tuple[Any, Any]:
     from jaxgen.pictures.grid import displayed
 
     path = Path(name)
-    found = saved(run, name, options.num, options.label)
-    found = found or named_images(run, name, options.num, options.label)
+    images = saved(run, name, options.num, options.label)
+    images = images or named_images(run, name, options.num, options.label)
     if name not in SPLITS and path.exists():
         files = [path] if path.is_file() and path.suffix.lower() in SUFFIXES else []
         if path.is_dir() and picture_files(path):
-            files = [path / file for file in found.names]
-        for file, image in zip(files, displayed(found.image, run.model.levels)):
+            files = [path / file for file in images.names]
+        for file, image in zip(files, displayed(images.image, run.model.levels)):
             _check_kept(file, image)
-    return found.image, found.condition
+    return images.image, images.condition
 
 
 def _check_kept(file: Path, image: Any) -> None:

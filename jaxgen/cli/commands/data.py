@@ -84,12 +84,12 @@ def _prepare(args: Sequence[str]) -> int:
     options = flags.parse(Prepare, args, "jaxgen data prepare")
     from jaxgen.data.tfds_prepare import prepare
 
-    found = prepare(options.name, options.from_, options.to or None)
+    prepared = prepare(options.name, options.from_, options.to or None)
     if options.json:
-        figures = {"name": found.name, "folder": str(found.folder), "counts": found.counts}
+        figures = {"name": prepared.name, "folder": str(prepared.folder), "counts": prepared.counts}
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
-        sys.stdout.write(f"{found}\nuse it as tfds:{options.name}\n")
+        sys.stdout.write(f"{prepared}\nuse it as tfds:{options.name}\n")
     return 0
 
 
@@ -100,19 +100,19 @@ def _show(args: Sequence[str]) -> int:
     from jaxgen.data.source import source
 
     dataset = source(options.data).load()
-    found = _described(dataset)
+    described = _described(dataset)
     if path is not None:
         from jaxgen.pictures.grid import write_grid
 
         image = dataset.train.image[: options.num]
         write_grid(image, max(dataset.levels, int(image.max()) + 1), path)
-        found["output"] = str(path)
+        described["output"] = str(path)
     if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.write(json.dumps(described) + "\n")
         return 0
-    size = "×".join(map(str, found["shape"]))
-    sys.stdout.write(f"{found['name']}: {size} images, {found['levels']} levels\n{found['protocol']}\n")
-    for name, split in found["splits"].items():
+    size = "×".join(map(str, described["shape"]))
+    sys.stdout.write(f"{described['name']}: {size} images, {described['levels']} levels\n{described['protocol']}\n")
+    for name, split in described["splits"].items():
         beside = f", {split['classes']} classes" if split["classes"] else ""
         beside += f", conditions of {'×'.join(map(str, split['condition']))}" if split["condition"] else ""
         sys.stdout.write(f"  {name:<6}{split['count']:>9,} images, mean {split['mean']:.4g}{beside}\n")

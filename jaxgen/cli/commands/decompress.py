@@ -45,15 +45,15 @@ def run(args: Sequence[str]) -> int:
         raise UsageError(f"--output: images of {channels} channels are no pictures: give an .npz.")
     options.step = options.step or _step(header, file, Path(options.run))
     run = open_run(options, 1)
-    with counted(header["count"], "images") as told:
-        found = codec.decompress(run.model, run.variables, data, str(file), told)
+    with counted(header["count"], "images") as progress:
+        images = codec.decompress(run.model, run.variables, data, str(file), progress)
     if path.suffix.lower() == ".npz":
-        write_npz(path, **{name: array for name, array in found._asdict().items() if array is not None})
+        write_npz(path, **{name: array for name, array in images._asdict().items() if array is not None})
     else:
-        _write_pictures(found.image, run.model.levels, path)
-    figures = {"output": str(path), "step": run.step, "count": len(found.image), "labels": found.label is not None}
-    figures["conditions"] = found.condition is not None
-    say(options.json, figures, f"{path}: {len(found.image):,} images, as they were")
+        _write_pictures(images.image, run.model.levels, path)
+    figures = {"output": str(path), "step": run.step, "count": len(images.image), "labels": images.label is not None}
+    figures["conditions"] = images.condition is not None
+    say(options.json, figures, f"{path}: {len(images.image):,} images, as they were")
     return 0
 
 

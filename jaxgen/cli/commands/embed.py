@@ -50,26 +50,26 @@ def run(args: Sequence[str]) -> int:
     run = open_run(options)
     import numpy as np
 
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import named_images
+    from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Encoder, require
 
     require(run.model, Encoder, "embed images")
-    found = named_images(run, options.images, options.num, options.label)
-    if options.picture == "tsne" and len(found.image) < 4:
-        raise UsageError(f"--picture tsne wants at least 4 images, {options.images} has {len(found.image)}.")
-    with progress.counted(len(found.image), "images") as told:
-        z = np.asarray(run.encode(found.image, found.condition, told), np.float32)
-    arrays: dict[str, Any] = {"z": z, "name": np.array(found.names)}
-    if found.label is not None:
-        arrays["label"] = found.label.astype(np.int32)
+    images = named_images(run, options.images, options.num, options.label)
+    if options.picture == "tsne" and len(images.image) < 4:
+        raise UsageError(f"--picture tsne wants at least 4 images, {options.images} has {len(images.image)}.")
+    with counted(len(images.image), "images") as progress:
+        z = np.asarray(run.encode(images.image, images.condition, progress), np.float32)
+    arrays: dict[str, Any] = {"z": z, "name": np.array(images.names)}
+    if images.label is not None:
+        arrays["label"] = images.label.astype(np.int32)
     size = "×".join(map(str, z.shape[1:]))
     figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": len(z), "dims": int(z[0].size)}
-    figures["labels"] = found.label is not None
-    lines = [f"{path}: {len(z):,} images as {size} numbers each{', with labels' * (found.label is not None)}"]
+    figures["labels"] = images.label is not None
+    lines = [f"{path}: {len(z):,} images as {size} numbers each{', with labels' * (images.label is not None)}"]
     if options.picture != "none":
         by = f"codes of {len(z):,} images by {type(run.model).__name__}, step {run.step:,}"
-        arrays["plane"], told_of, more = _drawn(options, picture, z.reshape(len(z), -1), found.label, by)
+        arrays["plane"], told_of, more = _drawn(options, picture, z.reshape(len(z), -1), images.label, by)
         figures |= {"picture": str(picture), **more}
         lines.append(f"{picture}: {told_of}")
     write_npz(path, **arrays)

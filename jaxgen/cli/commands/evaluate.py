@@ -77,20 +77,20 @@ def run(args: Sequence[str]) -> int:
             _check_alike(runs[0], run)
     how = {"batch": options.batch, "seed": options.seed, "draws": options.draws, "iw_samples": options.iw_samples}
     scores = [run.scores(options.split, dataset, **how) for run in runs]
-    found = [summary(run.model, score) for run, score in zip(runs, scores)]
-    bounds = [bool(figure.get("bound")) for figure in found]
-    rows = [(said(figure, bound), f"step {run.step:,}") for run, figure, bound in zip(runs, found, bounds)]
+    figures = [summary(run.model, score) for run, score in zip(runs, scores)]
+    bounds = [bool(figure.get("bound")) for figure in figures]
+    rows = [(said(figure, bound), f"step {run.step:,}") for run, figure, bound in zip(runs, figures, bounds)]
     about: dict[str, Any] = {"split": options.split, "data": dataset.name}
     if options.iw_samples is not None:
         about["iw_samples"] = options.iw_samples
     what = "images" if "image" in getattr(dataset, options.split) else "examples"
-    images = f"{found[0]['count']:,} {options.split} {what} of {dataset.name}"
+    images = f"{figures[0]['count']:,} {options.split} {what} of {dataset.name}"
     if len(runs) == 1:
         k = f", L_{options.iw_samples}" if options.iw_samples is not None else ""
-        say(options.json, {**found[0], **about, "step": runs[0].step}, f"{rows[0][0]}{k}: {images}, {rows[0][1]}")
+        say(options.json, {**figures[0], **about, "step": runs[0].step}, f"{rows[0][0]}{k}: {images}, {rows[0][1]}")
         return 0
     mixed = summary(runs[0].model, mixture(scores, runs[0].model.shape)) | {"bound": any(bounds)}
-    about["runs"] = [{"run": name, "step": run.step, **f} for name, run, f in zip(options.runs, runs, found)]
+    about["runs"] = [{"run": name, "step": run.step, **f} for name, run, f in zip(options.runs, runs, figures)]
     width = max(map(len, (*options.runs, "mixture")))
     lines = [f"{name:<{width}}  {figure}, {step}" for name, (figure, step) in zip(options.runs, rows)]
     lines.append(f"{'mixture':<{width}}  {said(mixed, any(bounds))}: {images}")
@@ -129,7 +129,7 @@ def _judged(options: Evaluate) -> int:
 
 def _samples_judged(run: Any, dataset: Any, metrics: Sequence[str], options: Evaluate, figures: Any) -> list[str]:
     """What is said of samples beside images of the split; adds to the figures."""
-    from jaxgen.cli import progress
+    from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Sampler, require
     from jaxgen.explore.quality import most, other_split, quality
     from jaxgen.runs.feature_judge import features_run
@@ -137,8 +137,8 @@ def _samples_judged(run: Any, dataset: Any, metrics: Sequence[str], options: Eva
     require(run.model, Sampler, "be judged by its samples")
     net = features_run(options.features, options.least_accuracy)
     num = options.num or most(dataset, (options.split, other_split(dataset, options.split)))
-    with progress.counted(4 * num, "images drawn and described") as told:
-        judged = quality(run, net, dataset, metrics, num, options.split, options.seed, options.batch, told)
+    with counted(4 * num, "images drawn and described") as progress:
+        judged = quality(run, net, dataset, metrics, num, options.split, options.seed, options.batch, progress)
     notes = []
     if run.model.levels != net.model.levels:
         notes.append(f"images of {run.model.levels} levels were spread over the {net.model.levels} of the classifier")

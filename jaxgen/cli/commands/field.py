@@ -41,8 +41,8 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.pictures.page import below, framed, scale_for, words
 
     require(run.model, Autoregressive, "show its receptive field")
-    found = named_images(run, options.images, options.num, options.label)
-    influence = run.field(found.image, found.condition)
+    images = named_images(run, options.images, options.num, options.label)
+    influence = run.field(images.image, images.condition)
     h, w, _ = run.model.shape
     at, context = (h // 2, w // 2), seen_by(run.model)
     shares = {"half": share_of(influence, 0.5), "most": share_of(influence, 0.95)}
@@ -51,14 +51,14 @@ def run(args: Sequence[str]) -> int:
     picture = field_picture(influence, context, at, scale_for((h, w), 400), decades)
     bar = scale_bar(f"1e-{decades:.0f}", "1 of the largest", 160)
     legend = f"blue: the pixel ({at[0]}, {at[1]}) and its declared context; gray: no influence"
-    title = f"mean |gradient| of its log-probability over {len(found.image)} images, step {run.step:,}"
+    title = f"mean |gradient| of its log-probability over {len(images.image)} images, step {run.step:,}"
     lines = [words(title), picture, bar, words(legend)]
     save_png(framed(below(lines)), path)
-    figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": len(found.image), "at": list(at)}
+    figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": len(images.image), "at": list(at)}
     figures |= {"context": int(context.sum()), "pixels": shares, "field": influence.tolist()}
     text = (
         f"{path}: of the {context.sum()} pixels that ({at[0]}, {at[1]}) can see, {shares['half']} have half of the "
-        f"influence and {shares['most']} have 95 % of it, over {len(found.image)} images"
+        f"influence and {shares['most']} have 95 % of it, over {len(images.image)} images"
     )
     say(options.json, figures, text)
     return 0

@@ -51,11 +51,11 @@ def run(args: Sequence[str]) -> int:
 
         arrays = described_batch(example_shapes(dataset))
     # What a run's record and a data set say of a batch is what the model sees, transformed.
-    found = _inspected(made, arrays, options.table_depth)
+    answer = _inspected(made, arrays, options.table_depth)
     if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.write(json.dumps(answer) + "\n")
     else:
-        _show(found)
+        _show(answer)
     return 0
 
 
@@ -121,20 +121,20 @@ def _cost(made: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return {"batch": made.batch, "device": mesh.devices.flat[0].platform, **cost}
 
 
-def _show(found: Mapping[str, Any]) -> None:
-    size = f"{'×'.join(map(str, found['shape']))} images of {found['levels']} levels, " if found["shape"] else ""
-    exact = {True: " (exact likelihood)", False: " (a bound of the likelihood)", None: ""}[found["exact"]]
-    lines = [f"{found['model']}: {size}on {found['data']}"]
-    lines.append(f"can       {', '.join(found['can']) or 'nothing but train'}{exact}")
-    for i, (name, why) in enumerate(found["lacks"].items()):
-        others = ", ".join(found["models_with"][name])
+def _show(answer: Mapping[str, Any]) -> None:
+    size = f"{'×'.join(map(str, answer['shape']))} images of {answer['levels']} levels, " if answer["shape"] else ""
+    exact = {True: " (exact likelihood)", False: " (a bound of the likelihood)", None: ""}[answer["exact"]]
+    lines = [f"{answer['model']}: {size}on {answer['data']}"]
+    lines.append(f"can       {', '.join(answer['can']) or 'nothing but train'}{exact}")
+    for i, (name, why) in enumerate(answer["lacks"].items()):
+        others = ", ".join(answer["models_with"][name])
         lines.append(
             f"{'cannot' if i == 0 else '':<10}{name}: {why}{f' (models that can: {others})' if others else ''}"
         )
-    for i, o in enumerate(found["objectives"]):
+    for i, o in enumerate(answer["objectives"]):
         every = "" if o["every"] == 1 else f", every {o['every']} steps"
         lines.append(f"{'trains' if i == 0 else '':<10}{', '.join(o['trains'])} by {o['name']}{every}")
-    step = found["step"]
+    step = answer["step"]
     cost = f"{_unit(step['flops'], 'FLOP')} in products and convolutions"
     if step["temporary_bytes"] is not None:
         cost += f", {_unit(step['temporary_bytes'], 'B')} of memory beside state and batch"
@@ -143,8 +143,8 @@ def _show(found: Mapping[str, Any]) -> None:
         moved = f", {_unit(step['xla_bytes_accessed'], 'B')} moved" if step["xla_bytes_accessed"] else ""
         lines.append(f"{'':<10}XLA counts {_unit(step['xla_flops'], 'FLOP')}{moved}, the body of a loop once")
     sys.stdout.write("\n".join(lines) + "\n\n")
-    rows = [[name, f"{m['parameters']:,}", f"{m['bytes']:,}"] for name, m in found["modules"].items()]
-    rows.append(["all", f"{found['parameters']:,}", f"{found['bytes']:,}"])
+    rows = [[name, f"{m['parameters']:,}", f"{m['bytes']:,}"] for name, m in answer["modules"].items()]
+    rows.append(["all", f"{answer['parameters']:,}", f"{answer['bytes']:,}"])
     table(rows, ("module", "parameters", "bytes"), right=("parameters", "bytes"))
 
 

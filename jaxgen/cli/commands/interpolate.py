@@ -10,7 +10,7 @@ import tyro
 
 from jaxgen.cli import flags
 from jaxgen.cli.inputs import IMAGES, slug
-from jaxgen.cli.open import Label, OfRun, open_run
+from jaxgen.cli.open import Label, OfRun, Truncation, open_run
 from jaxgen.cli.output import at_least_one, output, say
 from jaxgen.core.errors import UsageError
 
@@ -47,6 +47,8 @@ class Interpolate(OfRun):
     """Straight, or along a great circle."""
     seed: int = 0
     """Seed of the prior's draws."""
+    truncation: Truncation = None
+    """Draw ends from the prior N(0, I) cut off at ±BOUND."""
     label: Label = None
     """Class of all images, for a model that is conditional on classes; two that differ change halfway."""
     output: flags.text("FILE.png", "in the run's folder", "-o") = ""  # type: ignore[valid-type]
@@ -73,6 +75,7 @@ def run(args: Sequence[str]) -> int:
 
     of_images = bool(options.end)
     codes.check_decodes(run, of_images, "interpolate between latent codes", "interpolate between images")
+    codes.check_truncation(run, options.truncation, options.start)
     first, last = _images(run, options) if of_images else _draws(run, options)
     way, how = codes.way_of(run.model, options.way, of_images)
     condition = conditions_between(first.condition, last.condition, options.steps)
@@ -98,13 +101,13 @@ def _draws(run: Any, options: Any) -> tuple[Any, Any]:
     """Draws of the prior at both ends of as many ways, those of a way under one condition."""
     import numpy as np
 
-    from jaxgen.cli.codes import Coded
+    from jaxgen.cli.codes import Coded, drawn
     from jaxgen.cli.inputs import conditions
 
     num = options.num
     condition = conditions(run, num, options.label)
     condition = run.model.example_condition(num) if condition is None else condition
-    a, b = np.split(run.prior(2 * num, options.seed), 2)
+    a, b = np.split(drawn(run, 2 * num, options.seed, options.truncation), 2)
     names = [f"draw {i}" for i in range(2 * num)]
     return Coded(a, names[:num], condition), Coded(b, names[num:], condition)
 

@@ -39,21 +39,21 @@ def run(args: Sequence[str]) -> int:
     run = open_run(options)
     import numpy as np
 
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import named_images
+    from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Density, require
     from jaxgen.core.images import bits_per_dim
     from jaxgen.pictures.grid import displayed, save_png
     from jaxgen.pictures.page import below, colour, contact_sheet, enlarged, framed, scale_for, words
 
     require(run.model, Density, "rank images by their likelihood")
-    found = named_images(run, options.images, options.num, options.label)
-    with progress.counted(len(found.image), "images") as told:
-        log_prob = run.log_prob(found.image, options.seed, found.condition, told)
+    images = named_images(run, options.images, options.num, options.label)
+    with counted(len(images.image), "images") as progress:
+        log_prob = run.log_prob(images.image, options.seed, images.condition, progress)
     order = np.argsort(-log_prob, kind="stable")
     bits = -bits_per_dim(log_prob.astype(np.float64), run.model.shape)
     rows = [
-        {"place": place, "image": found.names[i], "nats": -float(log_prob[i]), "bits_per_dim": float(bits[i])}
+        {"place": place, "image": images.names[i], "nats": -float(log_prob[i]), "bits_per_dim": float(bits[i])}
         for place, i in enumerate(order, 1)
     ]
     likely = order[: options.ends]
@@ -62,7 +62,7 @@ def run(args: Sequence[str]) -> int:
     blocks = []
     for title, some in (("most likely, bits/dim", likely), ("least likely, bits/dim", unlikely)):
         if len(some):
-            shown = colour(displayed(found.image[some], run.model.levels))
+            shown = colour(displayed(images.image[some], run.model.levels))
             tiles = [enlarged(picture, scale) for picture in shown]
             blocks += [words(title), contact_sheet(tiles, [f"{b:.2f}" for b in bits[some]], 10)]
     save_png(framed(below(blocks)), path)

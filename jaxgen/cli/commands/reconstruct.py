@@ -37,29 +37,29 @@ def run(args: Sequence[str]) -> int:
     run = open_run(options)
     import numpy as np
 
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import named_images
+    from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Reconstructor, require
     from jaxgen.pictures.grid import displayed, save_png
     from jaxgen.pictures.page import beside, colour, contact_sheet, enlarged, framed, scale_for
 
     require(run.model, Reconstructor, "reconstruct images")
-    found = named_images(run, options.images, options.num, options.label)
-    with progress.counted(len(found.image), "images") as told:
-        back = run.reconstruct(found.image, found.condition, told)
-    ratio, alike = _measured(back, found.image, run.model.levels)
+    originals = named_images(run, options.images, options.num, options.label)
+    with counted(len(originals.image), "images") as progress:
+        back = run.reconstruct(originals.image, originals.condition, progress)
+    ratio, alike = _measured(back, originals.image, run.model.levels)
     some = np.linspace(0, len(back) - 1, min(len(back), options.show)).astype(int)
     scale = scale_for(run.model.shape, 64)
-    shown = [colour(displayed(images[some], run.model.levels)) for images in (found.image, back)]
+    shown = [colour(displayed(images[some], run.model.levels)) for images in (originals.image, back)]
     pairs = [beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(*shown, strict=True)]
-    captions = [caption(found.names[i], ratio[i], None if alike is None else alike[i]) for i in some]
+    captions = [caption(originals.names[i], ratio[i], None if alike is None else alike[i]) for i in some]
     save_png(framed(contact_sheet(pairs, captions, 4)), path)
     mean, equal = means(ratio, alike), np.isinf(ratio)
     each: dict[str, Any] = {
         "psnr": [None if same else float(db) for db, same in zip(ratio, equal, strict=True)],
         "ssim": None if alike is None else alike.tolist(),
     }
-    figures = {"output": str(path), "step": run.step, "names": found.names, "shown": some.tolist()}
+    figures = {"output": str(path), "step": run.step, "names": originals.names, "shown": some.tolist()}
     figures |= {"equal": int(equal.sum()), "mean": mean, **each}
     say(options.json, figures, f"{path}: {sentence(len(back), len(some), int(equal.sum()), mean)}")
     return 0

@@ -86,8 +86,8 @@ def run(args: Sequence[str]) -> int:
 
 def _box(word: str) -> tuple[int, tuple[int, int, int, int]]:
     """The number of a sample and a box in it. Raises `UsageError` for a word that is none."""
-    found = re.fullmatch(r"(\d+):(\d+),(\d+),(\d+),(\d+)", word)
-    if found is None:
+    match = re.fullmatch(r"(\d+):(\d+),(\d+),(\d+),(\d+)", word)
+    if match is None:
         raise UsageError(f"a box is N:TOP,LEFT,BOTTOM,RIGHT, as in 3:4,0,12,9, got {word!r}.")
-    number, top, left, bottom, right = map(int, found.groups())
+    number, top, left, bottom, right = map(int, match.groups())
     return number, (top, left, bottom, right)

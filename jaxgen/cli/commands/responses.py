@@ -60,7 +60,7 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.pictures.strips import strips
 
     model = require(run.model, Adversarial, "show what its critic responds to")
-    found = named_images(run, options.images, options.looked_at, options.label)
+    images = named_images(run, options.images, options.looked_at, options.label)
     # Maps come before a condition; the hidden layer behind it is that under the model's first example.
     condition = None if model.condition is None else model.example_condition(1)
 
@@ -75,7 +75,7 @@ def run(args: Sequence[str]) -> int:
     layer = last_map(known) if options.layer is None else options.layer
     check_features(known, layer, options.features)
     features = options.features or tuple(range(min(SHOWN, known[layer][-1])))
-    x = np.asarray(to_float(found.image, model.levels))
+    x = np.asarray(to_float(images.image, model.levels))
     fresh = model.init(jax.random.key(options.seed), batch_like(model, 1))
     blocks: list[Any] = []
     told = []
@@ -83,7 +83,7 @@ def run(args: Sequence[str]) -> int:
         of = responses(critic(variables), x, layer, features, min(options.num, len(x)))
         told.append(of)
         heads = [name, *[""] * (of.place.shape[1] - 1)]
-        blocks.append((displayed(found.image[of.place], model.levels), heads))
+        blocks.append((displayed(images.image[of.place], model.levels), heads))
         blocks.append((_signed(of.gradient), ["gradient", *heads[1:]]))
     rows = [f"feature {f}\n{of:.3g}, {no:.3g}" for f, of, no in zip(features, told[0].value[:, 0], told[1].value[:, 0])]
     size = " by ".join(map(str, known[layer]))  # the pictures' letters have no sign for it
@@ -91,7 +91,7 @@ def run(args: Sequence[str]) -> int:
     save_png(strips(blocks, rows, title), path)
     figures: dict[str, Any] = {"output": str(path), "step": run.step, "layer": layer, "features": list(features)}
     figures |= {"layers": [list(shape) for shape in known], "responses": told[0].value.tolist()}
-    figures["names"] = [[found.names[place] for place in row] for row in told[0].place]
+    figures["names"] = [[images.names[place] for place in row] for row in told[0].place]
     text = f"{path}: {len(features)} features of layer {layer} ({size}) of the critic, by {len(x):,} images"
     say(options.json, figures, text)
     return 0

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxgen.cli import flags
-from jaxgen.cli.open import OfRun, open_run
+from jaxgen.cli.open import OfRun, Truncation, open_run
 from jaxgen.cli.output import at_least_one, new_folder, output, say, write_npz
 from jaxgen.core.errors import UsageError
 
@@ -45,6 +45,9 @@ class Sample(OfRun):
     """Steps of a chain."""
     step_size: float = 0.05
     """α of a chain's steps z + α∇ + √(2α)ξ; with one too large MALA stays where it is, and says so."""
+    truncation: Truncation = None
+    """Draw codes from the prior N(0, I) cut off at ±BOUND and decode them without further draws: images become likelier
+    and more alike."""
     seed: int = 0
     """Seed of the draws, and of a mixture's start."""
     output: flags.text("FILE", "a grid in the run's folder", "-o") = ""  # type: ignore[valid-type]
@@ -64,10 +67,17 @@ def run(args: Sequence[str]) -> int:
         raise UsageError(f"--prior mixture draws at temperature 1, got {options.temperature:g}: leave one of both out.")
     if not mixed and (options.components, options.covariance) != (Sample.components, Sample.covariance):
         raise UsageError("--components and --covariance are of a mixture: add --prior mixture, or leave them out.")
+    cut = options.truncation is not None
+    if cut and (mixed or options.temperature != 1 or options.chain != "none"):
+        raise UsageError(
+            "--truncation cuts off the model's own prior at temperature 1: leave --prior, --temperature and --chain "
+            "out."
+        )
     _check_chain(options)
     label = "" if options.label is None else f"-label{options.label}"
     label += f"-{Path(options.condition).stem}" if options.condition else ""
     warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
+    warm += f"-truncation{options.truncation:g}" if cut else ""
     plain = "-plain" if options.plain else ""
     prior = f"-{options.covariance}{options.components}" if mixed else ""
     chain = "" if options.chain == "none" else f"-{options.chain}{options.chain_steps}-{options.step_size:g}"
@@ -77,8 +87,9 @@ def run(args: Sequence[str]) -> int:
         raise UsageError(f"--plain is about pictures, and {path} holds the images as they are: leave it out.")
     folder = new_folder(options.frames, "--frames") if options.frames else None
     run = open_run(options)
-    from jaxgen.cli import progress
+    from jaxgen.cli import codes
     from jaxgen.cli.inputs import conditions
+    from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Sampler, require
     from jaxgen.explore.likelihood import drawing_rank, growth
     from jaxgen.explore.mixture import check_mixture
@@ -89,6 +100,7 @@ def run(args: Sequence[str]) -> int:
         check_mixture(run.model)
     else:
         require(run.model, Sampler, "sample")
+    codes.check_truncation(run, options.truncation)
     if options.chain != "none":
         return _by_chain(run, options, path, folder)
     drawn = growth(drawing_rank(run.model)) if folder or path.suffix.lower() == ".gif" else None
@@ -102,9 +114,15 @@ def run(args: Sequence[str]) -> int:
             f"by {options.components} {options.covariance} components fitted to {about['codes']:,} training images, "
             f"log-density {about['nats']:.5g} nats of a code"
         )
+    elif cut:
+        z = codes.drawn(run, options.num, options.seed, options.truncation)
+        with counted(options.num, "images") as progress:
+            image = run.decode(z, condition, progress)
+        figures["truncation"] = options.truncation
+        lines.append(f"codes of N(0, I) cut off at ±{options.truncation:g}")
     else:
-        with progress.counted(options.num, "images") as told:
-            drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": told}
+        with counted(options.num, "images") as progress:
+            drawing = {"temperature": options.temperature, "chunk": options.chunk, "progress": progress}
             image = run.sample(options.num, options.seed, condition, **drawing)
     page: Any = functools.partial(grid, margin=0) if options.plain else gridded
     if drawn is not None:
@@ -120,16 +138,18 @@ def run(args: Sequence[str]) -> int:
 
 def _of_mixture(run: Any, options: Sample, condition: Any) -> tuple[Any, dict[str, Any]]:
     """Images of draws of a mixture fitted to the codes of the training images, and what is told of it."""
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import named_images
+    from jaxgen.cli.progress import counted
     from jaxgen.explore.mixture import fitted, sampled
 
-    found = named_images(run, "train")
+    images = named_images(run, "train")
     fit: dict[str, Any] = {"components": options.components, "covariance": options.covariance}
-    with progress.counted(len(found.image), "training images") as told:
-        mixture, nats = fitted(run, found.image, condition=found.condition, progress=told, seed=options.seed, **fit)
+    with counted(len(images.image), "training images") as progress:
+        mixture, nats = fitted(
+            run, images.image, condition=images.condition, progress=progress, seed=options.seed, **fit
+        )
     image = sampled(run, mixture, options.num, options.seed, condition)
-    fit |= {"codes": len(found.image), "nats": nats}
+    fit |= {"codes": len(images.image), "nats": nats}
     return image, {"prior": "mixture", **fit}
 
 
@@ -168,8 +188,8 @@ def _by_chain(run: Any, options: Sample, path: Path, folder: Path | None) -> int
     """The command where codes are moved by chains; returns its exit code."""
     import numpy as np
 
-    from jaxgen.cli import progress
     from jaxgen.cli.inputs import conditions
+    from jaxgen.cli.progress import counted
     from jaxgen.explore.chains import chains, check_chains
     from jaxgen.explore.latent import decoded
     from jaxgen.pictures.grid import displayed, grid, gridded, save_png
@@ -178,8 +198,8 @@ def _by_chain(run: Any, options: Sample, path: Path, folder: Path | None) -> int
     chain, steps, size, levels = options.chain, options.chain_steps, options.step_size, run.model.levels
     check_chains(run.model, chain, steps, size)
     conditions(run, options.num, options.label, options.condition)
-    with progress.counted(options.num, "chains") as told:
-        z, accepted = chains(run, options.num, steps, size, chain, options.seed, options.chunk, told)
+    with counted(options.num, "chains") as progress:
+        z, accepted = chains(run, options.num, steps, size, chain, options.seed, options.chunk, progress)
     page: Any = functools.partial(grid, margin=0) if options.plain else gridded
     moving = folder is not None or path.suffix.lower() == ".gif"
     rate = float(accepted.mean())

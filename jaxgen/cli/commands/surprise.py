@@ -39,18 +39,18 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.pictures.page import below, beside, colour, contact_sheet, enlarged, framed, scale_for
 
     require(run.model, Autoregressive, "say how surprising each pixel is")
-    found = named_images(run, options.images, options.num, options.label)
-    bits = run.surprise(found.image, found.condition)
+    images = named_images(run, options.images, options.num, options.label)
+    bits = run.surprise(images.image, images.condition)
     whole = bits.sum(axis=(1, 2), dtype=np.float64)
     per_dim = whole / np.prod(run.model.shape)
     high = float(np.quantile(bits, 0.995)) or 1.0
     scale = scale_for(run.model.shape, 96)
-    shown = colour(displayed(found.image, run.model.levels))
+    shown = colour(displayed(images.image, run.model.levels))
     pairs = [beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(shown, heat(bits, high), strict=True)]
     captions = [f"{b:.1f} bits, {d:.2f} bits/dim" for b, d in zip(whole, per_dim, strict=True)]
     bar = scale_bar("bits per pixel: 0", f"{high:.2g} or more", 160)
     save_png(framed(below([contact_sheet(pairs, captions, 4), bar], 16)), path)
-    figures = {"output": str(path), "step": run.step, "names": found.names, "bits": whole.tolist()}
+    figures = {"output": str(path), "step": run.step, "names": images.names, "bits": whole.tolist()}
     text = f"{path}: {len(bits)} images beside the bits of their pixels, {per_dim.mean():.4g} bits/dim on average"
     say(options.json, {**figures, "bits_per_dim": per_dim.tolist()}, text)
     return 0

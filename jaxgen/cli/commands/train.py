@@ -227,12 +227,12 @@ def _tell(result: Mapping[str, Any], folder: Path, as_json: bool) -> None:
 def _lines(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     metrics, abilities = result["metrics"], result["capabilities"]
     for split in ("test", "valid", "samples"):
-        found = {n.partition("/")[2]: v for n, v in metrics.items() if n.startswith(f"{split}/")}
-        if not found or (split == "valid" and any(n.startswith("test/") for n in metrics)):
+        figures = {n.partition("/")[2]: v for n, v in metrics.items() if n.startswith(f"{split}/")}
+        if not figures or (split == "valid" and any(n.startswith("test/") for n in metrics)):
             continue
         # Without a test split the figure of the best step is the last one's only where they are one.
         at = f", at step {result['step']:,}" if split != "test" and result["best_step"] != result["step"] else ""
-        yield split, said(found, bool(result.get("bound"))) + at
+        yield split, said(figures, bool(result.get("bound"))) + at
         if "baselines" in result and split != "samples":
             base = result["baselines"]
             said_of = f"{base['histogram']:.4g} of per-pixel histograms and {base['uniform']:.4g} of uniform pixels"

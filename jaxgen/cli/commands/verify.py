@@ -53,7 +53,7 @@ def run(args: Sequence[str]) -> int:
         made, name, folder = recipes.build(file, settings), file.name, Path()
     from jaxgen import verification
 
-    report = verification.verify(made.model, variables, seed=made.seed, told=_told)
+    report = verification.verify(made.model, variables, seed=made.seed, progress=_told)
     page = report.picture() if options.output or not report.ok else None
     path = place or folder / f"verify-{name}.png"
     if page is not None and place is None and not os.access(folder, os.W_OK | os.X_OK):
@@ -68,13 +68,13 @@ def run(args: Sequence[str]) -> int:
             {"name": c.name, "passed": c.passed, "detail": c.detail, "worst": [list(w) for w in c.worst]}
             for c in report.checks
         ]
-        found = {
+        answer = {
             "model": report.model,
             "ok": report.ok,
             "checks": checks,
             "picture": None if page is None else str(path),
         }
-        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
     else:
         _show(report)
         if page is not None and report.view is not None:

@@ -10,7 +10,7 @@ import tyro
 
 from jaxgen.cli import flags
 from jaxgen.cli.inputs import OfPrior, slug
-from jaxgen.cli.open import OfRun, open_run
+from jaxgen.cli.open import OfRun, Truncation, open_run
 from jaxgen.cli.output import at_least_one, output, say
 from jaxgen.core.errors import UsageError
 
@@ -36,6 +36,8 @@ class Walk(OfRun):
     """Straight, or along great circles."""
     seed: int = 0
     """Seed of the draws."""
+    truncation: Truncation = None
+    """Draw from the prior N(0, I) cut off at ±BOUND."""
     label: Annotated[
         int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: the images' own, of draws the first)")
     ] = None
@@ -55,21 +57,23 @@ def run(args: Sequence[str]) -> int:
     run = open_run(options)
     import numpy as np
 
-    from jaxgen.cli import codes, progress
+    from jaxgen.cli import codes
+    from jaxgen.cli.progress import counted
     from jaxgen.explore.latent import conditions_along, walk
     from jaxgen.pictures.animation import write_gif
     from jaxgen.pictures.grid import displayed, gridded, save_png
     from jaxgen.pictures.strips import strips
 
     codes.check_decodes(run, bool(options.images), "walk from latent code to latent code", "walk from image to image")
-    points = codes.codes_named(run, options.images, options.points, options.seed, options.label)
+    codes.check_truncation(run, options.truncation, options.images)
+    points = codes.codes_named(run, options.images, options.points, options.seed, options.label, options.truncation)
     count, closed = len(points.code), not options.one_way
     if count < 2:
         raise UsageError(f"a walk wants at least 2 images, {options.images} is one.")
     way, how = codes.way_of(run.model, options.way, bool(options.images))
     along = walk(run.model, points.code, options.steps, closed, way)
-    with progress.counted(len(along), "images") as told:
-        image = run.decode(along, conditions_along(points.condition, options.steps, closed), told)
+    with counted(len(along), "images") as progress:
+        image = run.decode(along, conditions_along(points.condition, options.steps, closed), progress)
     if path.suffix.lower() == ".gif":
         rest = 1.0 if options.one_way else 0.0
         write_gif([gridded(one[None], run.model.levels) for one in image], path, SECONDS * len(image), rest)

@@ -88,7 +88,7 @@ class Checkpoints:
         self._figures[step] = {name: float(value) for name, value in figures.items() if math.isfinite(value)}
         if jax.process_index() == 0:
             with self._explained(f"record the figures of step {step}"):
-                write_json(self.folder / FIGURES, {str(s): found for s, found in sorted(self._figures.items())})
+                write_json(self.folder / FIGURES, {str(s): row for s, row in sorted(self._figures.items())})
 
     @property
     def recorded(self) -> tuple[int, ...]:
@@ -176,7 +176,7 @@ class Checkpoints:
     @property
     def scores(self) -> dict[int, float]:
         """The figure that decides what is best, by step."""
-        return {step: found[self._name] for step, found in self._figures.items() if self._name in found}
+        return {step: figures[self._name] for step, figures in self._figures.items() if self._name in figures}
 
     def close(self) -> None:
         """Wait for the save under way and release the folder."""
@@ -210,8 +210,8 @@ class Checkpoints:
         if not path.is_file():
             return {}
         try:
-            found = json.loads(path.read_bytes())
-            return {int(step): {str(n): float(v) for n, v in figures.items()} for step, figures in found.items()}
+            saved = json.loads(path.read_bytes())
+            return {int(step): {str(n): float(v) for n, v in figures.items()} for step, figures in saved.items()}
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(
                 f"{path} is damaged: it holds no figures by step. Remove it to go on without knowing which checkpoint "

@@ -39,14 +39,14 @@ def digests(tree: Any) -> dict[str, int]:
     A program serves all leaves of one shape and type: a state has many leaves of few shapes. What every device holds
     whole is read on one of them, in each process for itself; of other arrays each device reads its part.
     """
-    found: dict[str, Any] = {}
+    digests: dict[str, Any] = {}
     for name, leaf in leaves_by_name(tree).items():
         if getattr(leaf, "is_fully_replicated", True):
-            found[name] = _alone(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
+            digests[name] = _alone(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
         else:
             # These sum over devices: on a CPU the next may not start before this one has ended.
-            found[name] = np.asarray(_together(leaf.sharding.mesh)(leaf))
-    return {name: int(value) for name, value in jax.device_get(found).items()}
+            digests[name] = np.asarray(_together(leaf.sharding.mesh)(leaf))
+    return {name: int(value) for name, value in jax.device_get(digests).items()}
 
 
 def _digest(x: Any) -> Any:

@@ -38,8 +38,8 @@ LEAST_SPREAD = 1024
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A one-dimensional mesh over `devices` (all devices of all processes by default), its axis named "data"."""
-    found = list(jax.devices() if devices is None else devices)
-    return Mesh(np.asarray(found), (AXIS,), axis_types=(AxisType.Auto,))
+    chosen = list(jax.devices() if devices is None else devices)
+    return Mesh(np.asarray(chosen), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -60,9 +60,9 @@ def together(work: Callable[[], Any], *, everywhere: bool = True) -> Any:
     """
     if jax.process_count() == 1:
         return work()
-    found, fault = None, None
+    result, fault = None, None
     try:
-        found = work() if everywhere or first() else None
+        result = work() if everywhere or first() else None
     except Exception as error:
         fault = error
     said = _gathered("" if fault is None else str(fault) or repr(fault))
@@ -71,7 +71,7 @@ def together(work: Callable[[], Any], *, everywhere: bool = True) -> Any:
     for number, text in enumerate(said):
         if text:
             raise UsageError(f"process {number}: {text}")
-    return found
+    return result
 
 
 def _gathered(text: str) -> list[str]:

@@ -38,7 +38,7 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
     net         "dense": perceptrons with tanh; "conv": convolutions of stride 2 and back (`nn.convolutional`)
     hidden      widths of the encoder's layers, of "conv" those of its maps, the largest first; the decoder has them
                 in reverse
-    head        p(x|z) of a sub-pixel: "bernoulli" for two levels, "softmax" over the levels, "logistic", a mixture of
+    likelihood  p(x|z) of a sub-pixel: "bernoulli" for two levels, "softmax" over the levels, "logistic", a mixture of
                 `components` discretised logistics; None: Bernoulli for two levels, a softmax for more
     condition   classes or vectors that encoder and decoder are told
     """
@@ -46,7 +46,7 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
     latent: int = 50
     net: str = "dense"
     hidden: tuple[int, ...] = (200, 200)
-    head: str | None = None
+    likelihood: str | None = None
     components: int = 5
     dtype: str = "float32"
 
@@ -64,19 +64,20 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
         at_least(self, latent=1, hidden=1, components=1)
         name = type(self).__name__
         one_of(self, net=("dense", "conv"))
-        if self.head is not None:
-            one_of(self, head=("bernoulli", "softmax", "logistic"))
+        if self.likelihood is not None:
+            one_of(self, likelihood=("bernoulli", "softmax", "logistic"))
         if self.net == "conv" and not self.hidden:
             raise UsageError(f"{name}: net='conv' wants at least one map in hidden, as (32, 64), got ().")
-        if self.head == "bernoulli" and self.levels != 2:
+        if self.likelihood == "bernoulli" and self.levels != 2:
             raise UsageError(
-                f"{name}: a Bernoulli head is for 2 levels, got {self.levels}: use head='softmax' or head='logistic'."
+                f"{name}: a Bernoulli head is for 2 levels, got {self.levels}: use likelihood='softmax' or "
+                "likelihood='logistic'."
             )
 
     @property
-    def likelihood(self) -> Head:
+    def head(self) -> Head:
         """What makes p(x|z) of a pixel's outputs."""
-        if self.head == "logistic":
+        if self.likelihood == "logistic":
             return LogisticMixture(self.levels, self.shape[2], self.components)
         return Softmax(self.levels, self.shape[2])
 
@@ -88,8 +89,8 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
 
     @property
     def decoder(self) -> Any:
-        """Code, and the condition behind it, to outputs for `likelihood`."""
-        each = math.prod(self.likelihood.shape)
+        """Code, and the condition behind it, to outputs for `head`."""
+        each = math.prod(self.head.shape)
         if self.net == "conv":
             return ConvDecoder(self.shape[:2], self.hidden, each, self.dtype)
         values = math.prod(self.shape[:2]) * each
@@ -119,19 +120,19 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
         return outputs
 
     def _outputs(self, variables: Variables, z: Array, condition: Any) -> Array:
-        """What `likelihood` makes p(x|z) of, [b,h,w,…]."""
+        """What `head` makes p(x|z) of, [b,h,w,…]."""
         given = conditions.features(self.condition, condition, len(z))
         z = _joined(z, None if given is None else given[:, 0, 0])
         outputs: Any = self.decoder.apply({"params": variables["params"]["decoder"]}, z)
         (outputs,) = (outputs,) if self.net == "conv" else outputs
-        return cast(Array, outputs.reshape(len(z), *self.shape[:2], *self.likelihood.shape))
+        return cast(Array, outputs.reshape(len(z), *self.shape[:2], *self.head.shape))
 
     def log_likelihood(
         self, variables: Variables, image: Images, z: Float[Array, "b d"], condition: Any = None
     ) -> Float[Array, " b"]:
         """log p(x|z) in nats."""
         outputs = self._outputs(variables, z, condition)
-        return cast(Array, self.likelihood.image_log_prob(outputs, jnp.asarray(image)))
+        return cast(Array, self.head.image_log_prob(outputs, jnp.asarray(image)))
 
     def noise(self, key: PRNGKey, num: int, k: int) -> Float[Array, "num k d"]:
         """The standard normal draws of k codes for each of `num` examples, which belong to them (`core.keys`)."""
@@ -184,7 +185,7 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
         """The mean of p(x|z), rounded to the nearest level; of logistics, which make channels depend on those before
         them, the mean given these."""
         self.check_condition(condition, len(z))
-        return self.likelihood.mean(self._outputs(variables, z, condition)).astype(jnp.uint8)
+        return self.head.mean(self._outputs(variables, z, condition)).astype(jnp.uint8)
 
     def sample(self, variables: Variables, key: PRNGKey, num: int, condition: Any = None) -> UInt8[Array, "num h w c"]:
         """Draw z ~ N(0, I), then every pixel from p(x|z). Classes are taken in turn where none are given."""
@@ -192,7 +193,7 @@ class LatentGaussian(ImportanceWeighted, Latent, Encoder, Reconstructor):
         self.check_condition(condition, num)
         latent_key, pixel_key = jax.random.split(key)
         outputs = self._outputs(variables, self.prior(latent_key, num), condition)
-        return self.likelihood.draw(outputs, pixel_key).astype(jnp.uint8)
+        return self.head.draw(outputs, pixel_key).astype(jnp.uint8)
 
     def encode(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b d"]:
         """The posterior mean."""

@@ -157,7 +157,7 @@ class VQVAE(Density, Encoder, Decoder, Reconstructor):
         return math.prod(self.code_shape) * math.log(self.entries)
 
     @property
-    def likelihood(self) -> Head:
+    def head(self) -> Head:
         """What the decoder's outputs for a pixel mean."""
         channels = self.shape[2]
         if self.components:
@@ -170,7 +170,7 @@ class VQVAE(Density, Encoder, Decoder, Reconstructor):
 
     @property
     def decoder(self) -> MapDecoder:
-        outputs = math.prod(self.likelihood.shape)
+        outputs = math.prod(self.head.shape)
         return MapDecoder(self.shape[:2], self.features, self.blocks, outputs, self.dtype)
 
     def init(self, key: PRNGKey, batch: Batch) -> Variables:
@@ -211,10 +211,10 @@ class VQVAE(Density, Encoder, Decoder, Reconstructor):
     def _outputs(self, variables: Variables, z: Float[Array, "b h2 w2 d"]) -> Array:
         """What `likelihood` makes p(x|z) of, [b,h,w,…]."""
         outputs = cast(Array, self.decoder.apply({"params": variables["params"]["decoder"]}, z))
-        return outputs.reshape(*outputs.shape[:3], *self.likelihood.shape)
+        return outputs.reshape(*outputs.shape[:3], *self.head.shape)
 
     def _log_likelihood(self, outputs: Array, image: Images) -> Float[Array, " b"]:
-        return self.likelihood.log_prob(outputs, jnp.asarray(image)).sum(axis=(1, 2))
+        return self.head.log_prob(outputs, jnp.asarray(image)).sum(axis=(1, 2))
 
     def codes(self, variables: Variables, image: Images) -> Int[Array, "b h2 w2"]:
         """The map of codes of each image: the numbers of the entries nearest to what the encoder gives."""
@@ -234,7 +234,7 @@ class VQVAE(Density, Encoder, Decoder, Reconstructor):
         nearest level; a channel's is given those before it, where the likelihood joins them."""
         self.check_condition(condition, len(z))
         outputs = self._outputs(variables, z.reshape(len(z), *self.code_shape, self.latent))
-        return self.likelihood.mean(outputs).astype(jnp.uint8)
+        return self.head.mean(outputs).astype(jnp.uint8)
 
     def decode_codes(self, variables: Variables, codes: Int[Array, "b h2 w2"]) -> UInt8[Array, "b h w c"]:
         """The image of each map of codes."""

@@ -66,7 +66,7 @@ class PixelModel(Incremental, Sampler, Completer):
 
     @property
     @abc.abstractmethod
-    def likelihood(self) -> Head:
+    def head(self) -> Head:
         """What the outputs for a pixel mean."""
 
     @abc.abstractmethod
@@ -75,7 +75,7 @@ class PixelModel(Incremental, Sampler, Completer):
 
     def walks(self) -> tuple[Walk, ...]:
         """One, over all pixels."""
-        return (Walk(self.order, self.likelihood, self.walk),)
+        return (Walk(self.order, self.head, self.walk),)
 
     def walk(self, variables: Variables, num: int, condition: Any = None) -> Walker:
         """The walker over `num` images of the model's shape, turned to raster order."""
@@ -129,13 +129,13 @@ class PixelModel(Incremental, Sampler, Completer):
         image = jnp.asarray(image)
         features = self._features(condition, len(image))
         outputs = self._outputs(variables, to_float(image, self.levels), features, key)
-        return self.likelihood.log_prob(outputs, image)
+        return self.head.log_prob(outputs, image)
 
     def logits(
         self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
     ) -> Float[Array, "b h w c levels"]:
         """Log-probabilities of every value of each sub-pixel given those before it; x is the image, 0 to 1."""
-        return self.likelihood.log_pmf(self._outputs(variables, x, self._features(condition, len(x))), x)
+        return self.head.log_pmf(self._outputs(variables, x, self._features(condition, len(x))), x)
 
     def context(self) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """What each sub-pixel sees, in the model's own order."""
@@ -198,7 +198,7 @@ class PixelModel(Incremental, Sampler, Completer):
         c, shape, dtype = self.shape[2], (len(start), self.levels), accumulator(jnp.dtype(self.dtype))
 
         def draw(i: Array, channel: int, outputs: Array, value: Array, old: Array, noise: Array) -> Array:
-            scores = self.likelihood.scores_at(outputs, to_float(value, self.levels), channel)
+            scores = self.head.scores_at(outputs, to_float(value, self.levels), channel)
             new = jnp.argmax(scores / temperature + noise, axis=-1).astype(jnp.uint8)
             return jnp.where(known[i // c], old, new)
 

@@ -206,8 +206,8 @@ class OrderEnsemble(Density, Sampler, Completer):
     def _log_prob_given(self, variables: Variables, member: int, image: Array, given: Array) -> Array:
         """Nats [b] that a member gives to the given pixels, in whose order they come first."""
         told = self._told(member, len(image))
-        found = self.members[member].pixel_log_prob(self._part(variables, member), image, told)
-        return jnp.where(given, found, 0.0).sum(axis=(1, 2))
+        log_prob = self.members[member].pixel_log_prob(self._part(variables, member), image, told)
+        return jnp.where(given, log_prob, 0.0).sum(axis=(1, 2))
 
     def completes_exactly(self, given: Bool[np.ndarray, "h w"]) -> bool:
         """Whether the given pixels come first in some member's order: a draw is exact under those members then,

@@ -22,7 +22,8 @@ from jaxgen.models.pixel.grouped import GroupedModel
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GatedPixelCNN(GroupedModel):
-    """`layers` gated layers of `features` features with `kernel`×`kernel` convolutions, `head` in the last two maps.
+    """`layers` gated layers of `features` features with `kernel`×`kernel` convolutions, `head_features` in the last two
+    maps.
 
     Two levels have a Bernoulli head (one logit), more a softmax over the levels. A condition enters every gate.
     `dropout` acts on each layer's gated features; `marks` also feeds an ink/no-ink and a ones channel.
@@ -31,7 +32,7 @@ class GatedPixelCNN(GroupedModel):
     layers: int = 15
     features: int = 64
     kernel: int = 3
-    head: int = 32
+    head_features: int = 32
     marks: bool = False
 
     piece: ClassVar = 2

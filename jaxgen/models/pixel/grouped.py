@@ -23,8 +23,8 @@ from jaxgen.nn.masked import POINT, Colours, MaskedConv, colours, live_kernel, r
 
 
 class GroupedModel(PixelModel):
-    """`layers` layers with `features` hidden features, `head` in the last two maps, and, with `marks`, an ink/no-ink
-    and a ones channel beside the image's.
+    """`layers` layers with `features` hidden features, `head_features` in the last two maps, and, with `marks`, an
+    ink/no-ink and a ones channel beside the image's.
 
     The models have these as fields, each in its own order: it stands in the text by which a compressed file knows its
     model.
@@ -32,25 +32,25 @@ class GroupedModel(PixelModel):
 
     layers: int
     features: int
-    head: int
+    head_features: int
     marks: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
         c = self.shape[2]
         at_least(self, layers=1)
-        at_least(self, features=c, head=c, why=f"they are split in {c} colour groups")
+        at_least(self, features=c, head_features=c, why=f"they are split in {c} colour groups")
 
     @property
-    def likelihood(self) -> Softmax:
+    def head(self) -> Softmax:
         """Bernoulli or softmax for every sub-pixel."""
         return Softmax(self.levels, self.shape[2])
 
     @property
     def for_net(self) -> dict[str, Any]:
         """The fields of a `GroupedNet`."""
-        names = ("layers", "features", "head", "marks", "dropout", "dtype", "remat")
-        sizes = {"channels": self.shape[2], "outputs": self.likelihood.shape[-1]}
+        names = ("layers", "features", "head_features", "marks", "dropout", "dtype", "remat")
+        sizes = {"channels": self.shape[2], "outputs": self.head.shape[-1]}
         return {name: getattr(self, name) for name in names} | sizes
 
 
@@ -63,7 +63,7 @@ class GroupedNet(nn.Module, kw_only=True):
 
     layers: int
     features: int
-    head: int
+    head_features: int
     channels: int
     outputs: int
     dropout: float = 0.0
@@ -85,7 +85,7 @@ class GroupedNet(nn.Module, kw_only=True):
     @property
     def last_maps(self) -> tuple[tuple[str, Colours, Colours], ...]:
         """Name, source and target groups of the last two 1×1 maps."""
-        heads = colours(self.head, self.channels)
+        heads = colours(self.head_features, self.channels)
         target = tuple(np.repeat(np.arange(self.channels), self.outputs).tolist())
         return ("head", colours(self.stream, self.channels), heads), ("logits", heads, target)
 

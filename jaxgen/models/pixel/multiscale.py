@@ -37,13 +37,13 @@ class MultiScale(Incremental, Sampler, Completer):
     """Two pixel models: `small` of every `scale`-th row and column, `large` of the other pixels.
 
     They say which models and with what settings; their own shape and levels, and the condition of `large`, are set
-    here (`coarse`, `fine`). `up` are the features of the up-sampled map.
+    here (`coarse`, `fine`). `map_features` are the features of the up-sampled map.
     """
 
     small: PixelModel
     large: PixelModel
     scale: int = 2
-    up: int = 32
+    map_features: int = 32
 
     conditioned_on: ClassVar = ()
     lacks: ClassVar = {
@@ -59,7 +59,7 @@ class MultiScale(Incremental, Sampler, Completer):
                 raise UsageError(f"MultiScale: {name} must be a pixel model, got {type(model).__name__}")
             if model.condition is not None:
                 raise UsageError(f"MultiScale is unconditional: leave the condition of {name} away")
-        at_least(self, scale=2, up=1)
+        at_least(self, scale=2, map_features=1)
         if max(self.shape[:2]) < 2:
             raise UsageError(f"MultiScale: wanted images of more than one pixel, got shape {self.shape}")
         _ = self.coarse, self.fine  # what the two models refuse is refused now
@@ -73,26 +73,28 @@ class MultiScale(Incremental, Sampler, Completer):
     @property
     def fine(self) -> PixelModel:
         """`large`, made for the whole image and conditional on the up-sampled map."""
-        return dataclasses.replace(self.large, shape=self.shape, levels=self.levels, condition=conditions.Map(self.up))
+        return dataclasses.replace(
+            self.large, shape=self.shape, levels=self.levels, condition=conditions.Map(self.map_features)
+        )
 
     @property
     def upsample(self) -> Upsample:
         """The net that makes the map."""
-        return Upsample(self.up, self.scale, self.large.dtype)
+        return Upsample(self.map_features, self.scale, self.large.dtype)
 
     @property
     def _is_small(self) -> np.ndarray:
         """bool[h,w]: S."""
-        found = np.zeros(self.shape[:2], bool)
-        found[:: self.scale, :: self.scale] = True
-        return found
+        small = np.zeros(self.shape[:2], bool)
+        small[:: self.scale, :: self.scale] = True
+        return small
 
     def _small_image(self, image: Any) -> Any:
         """x_S of images or floats [b,h,w,c]."""
         return image[:, :: self.scale, :: self.scale]
 
     def _map(self, variables: Variables, small: Array) -> Array:
-        """The condition of the large model, [b,h,w,up], from the small image 0 … 1."""
+        """The condition of the large model, [b,h,w,map_features], from the small image 0 … 1."""
         made: Any = self.upsample.apply(_part(variables, "upsample"), small)
         return made[:, : self.shape[0], : self.shape[1]]
 
@@ -136,8 +138,8 @@ class MultiScale(Incremental, Sampler, Completer):
     def _large_log_prob(self, variables: Variables, image: Images, key: PRNGKey | None = None) -> Array:
         """Nats [b] of the pixels that S lacks, given x_S."""
         features = self._map_of(variables, image)
-        found = self.fine.pixel_log_prob(_part(variables, "large"), image, features, key)
-        return jnp.where(self._is_small, 0.0, found).sum(axis=(1, 2))
+        log_prob = self.fine.pixel_log_prob(_part(variables, "large"), image, features, key)
+        return jnp.where(self._is_small, 0.0, log_prob).sum(axis=(1, 2))
 
     def log_prob(self, variables: Variables, image: Images, key: PRNGKey, condition: Any = None) -> Float[Array, " b"]:
         """Nats of each image, over both scales. Draws nothing."""
@@ -151,8 +153,8 @@ class MultiScale(Incremental, Sampler, Completer):
         """Log-probabilities of every value of each sub-pixel, in S from the small model; x is the image, 0 to 1."""
         self.check_condition(condition, len(x))
         small = self._small_image(x)
-        found = self.fine.logits(_part(variables, "large"), x, self._map(variables, small))
-        return found.at[:, :: self.scale, :: self.scale].set(self.coarse.logits(_part(variables, "small"), small))
+        logits = self.fine.logits(_part(variables, "large"), x, self._map(variables, small))
+        return logits.at[:, :: self.scale, :: self.scale].set(self.coarse.logits(_part(variables, "small"), small))
 
     def context(self) -> Bool[np.ndarray, "h w c h2 w2 c2"]:
         """S sees of S what the small model sees; the other pixels see all of S, and what the large model sees."""
@@ -172,7 +174,7 @@ class MultiScale(Incremental, Sampler, Completer):
         """Two: over the small image, and over the large one, whose map is made of the small image."""
 
         def walk(model: PixelModel, name: str, **more: Any) -> Walk:
-            return Walk(model.order, model.likelihood, lambda v, *given: model.walk(_part(v, name), *given), **more)
+            return Walk(model.order, model.head, lambda v, *given: model.walk(_part(v, name), *given), **more)
 
         return walk(self.coarse, "small", stride=self.scale), walk(self.fine, "large", condition=self._map_of)
 

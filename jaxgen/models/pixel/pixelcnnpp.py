@@ -39,7 +39,7 @@ class PixelCNNPlusPlus(StandardisedModel):
         at_least(self, layers=1, features=1, resolutions=1, components=1)
 
     @property
-    def likelihood(self) -> LogisticMixture:
+    def head(self) -> LogisticMixture:
         """A mixture of logistics, cut into as many bins as there are levels."""
         return LogisticMixture(self.levels, self.shape[2], self.components)
 
@@ -47,7 +47,7 @@ class PixelCNNPlusPlus(StandardisedModel):
     def net(self) -> PlusPlusNet:
         """Both streams, down and up, and a 1×1 map to the outputs."""
         return PlusPlusNet(
-            self.layers, self.features, self.resolutions, self.likelihood.shape, self.dropout, self.dtype, self.remat
+            self.layers, self.features, self.resolutions, self.head.shape, self.dropout, self.dtype, self.remat
         )
 
     def walker(self, variables: Variables, width: int, num: int, condition: Array | None) -> PlusPlusWalker:

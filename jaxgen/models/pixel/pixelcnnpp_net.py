@@ -177,7 +177,7 @@ def _moved(sets: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def _convolved(sets: np.ndarray, taps: tuple[tuple[int, int], ...]) -> np.ndarray:
-    found = np.zeros_like(sets)
+    union = np.zeros_like(sets)
     for down, right in taps:
-        found |= _moved(sets, down, right)
-    return found
+        union |= _moved(sets, down, right)
+    return union

@@ -29,7 +29,7 @@ from jaxgen.models.pixel.pixelrnn_walker import PixelWalker
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskedPixelModel(GroupedModel):
-    """The models of 1601.06759: `layers` layers with `features` hidden features, `head` in the last two maps.
+    """The models of 1601.06759: `layers` layers with `features` hidden features, `head_features` in the last two maps.
 
     Two levels have a Bernoulli head (one logit), more a softmax over the levels. `dropout` acts on each layer's hidden
     features; `marks` also feeds an ink/no-ink and a ones channel.
@@ -37,7 +37,7 @@ class MaskedPixelModel(GroupedModel):
 
     layers: int
     features: int
-    head: int = 32
+    head_features: int = 32
     marks: bool = False
 
     layer: ClassVar[Any]

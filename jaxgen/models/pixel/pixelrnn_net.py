@@ -1,7 +1,7 @@
 """The body that the pixel models of 1601.06759 share, and the three layers that tell them apart.
 
 Body (table 1): 7×7 mask-A convolution to 2h features; `layers` layers, each h → 2h with a residual connection and a
-skip connection to the output; ReLU, 1×1 to `head` features, ReLU, 1×1 to the outputs. Every 1×1 is mask B. The
+skip connection to the output; ReLU, 1×1 to `head_features` features, ReLU, 1×1 to the outputs. Every 1×1 is mask B. The
 layers are one `scan` over stacked parameters, so that compile time does not grow with depth; a few are unrolled, which
 saves stacking what the backward pass needs of each.
 Deviation: the skip connections are 1×1 maps to 2h features, summed with the last layer's residual stream.

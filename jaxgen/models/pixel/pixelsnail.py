@@ -39,7 +39,7 @@ class PixelSNAIL(StandardisedModel):
         at_least(self, blocks=1, layers=1, features=2, key_size=1, components=1)
 
     @property
-    def likelihood(self) -> Head:
+    def head(self) -> Head:
         """Bernoulli for binary images of one channel, else a mixture of logistics."""
         c = self.shape[2]
         return Softmax(2, 1) if (self.levels, c) == (2, 1) else LogisticMixture(self.levels, c, self.components)
@@ -52,7 +52,7 @@ class PixelSNAIL(StandardisedModel):
             self.layers,
             self.features,
             self.key_size,
-            self.likelihood.shape,
+            self.head.shape,
             self.dropout,
             self.dtype,
             self.remat,

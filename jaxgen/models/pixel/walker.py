@@ -64,8 +64,8 @@ class Walker(abc.ABC):
         outputs, given the channels of value uint8[b,c] that are drawn already, and what that pass leaves."""
         value, left = jnp.zeros((self.batch, self.channels), jnp.uint8), None
         for k in range(self.channels):
-            found, left = outputs(value)
-            value = value.at[:, k].set(draw(k, found, value))
+            output, left = outputs(value)
+            value = value.at[:, k].set(draw(k, output, value))
         return value, left
 
     @abc.abstractmethod

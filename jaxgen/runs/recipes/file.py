@@ -98,7 +98,7 @@ class RecipeFile:
         Raises `UsageError` on an unknown name or a wrong type.
         """
         known = {**self.knobs, **self.common}
-        found = {n: k.default for n, k in known.items() if n in self.knobs or k.default is not None}
+        settings = {n: k.default for n, k in known.items() if n in self.knobs or k.default is not None}
         for name, value in overrides.items():
             if name not in known:
                 raise UsageError(
@@ -106,8 +106,8 @@ class RecipeFile:
                 )
             value = known[name].convert(value)
             if name in self.knobs or value is not None:
-                found[name] = value
-        return found
+                settings[name] = value
+        return settings
 
     def headline(self) -> dict[str, str]:
         """`model`, `data`, `published` and `ours` from the docstring's first paragraph; empty where it is silent."""

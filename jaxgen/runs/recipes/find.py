@@ -19,14 +19,14 @@ def find(name: str | Path) -> RecipeFile:
     if given.suffix == ".py":
         return load_file(given)
     places = _places()
-    found = [path for path in places if path.stem == str(name)]
-    if not found:
+    paths = [path for path in places if path.stem == str(name)]
+    if not paths:
         known = sorted({path.stem for path in places})
         listed = ", ".join(known) or "none in ./experiments"
         raise UsageError(f"there is no recipe {str(name)!r}.{nearest(str(name), known)} Known recipes: {listed}.")
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} recipes are called {name}: give the path of one: {', '.join(map(str, found))}.")
-    return load_file(found[0])
+    if len(paths) > 1:
+        raise UsageError(f"{len(paths)} recipes are called {name}: give the path of one: {', '.join(map(str, paths))}.")
+    return load_file(paths[0])
 
 
 def listing() -> list[dict[str, Any]]:
@@ -46,7 +46,7 @@ def listing() -> list[dict[str, Any]]:
 
 def _places() -> list[Path]:
     """Files that define `recipe`: those of the working directory hide the wheel's of the same name."""
-    found: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
     package = Path(__file__).resolve().parents[2]
     carried = package / "_recipes"  # in a wheel; in a checkout they lie beside the package
     carried = carried if carried.is_dir() else package.parent / "experiments"
@@ -55,5 +55,5 @@ def _places() -> list[Path]:
         for path in sorted(folder.rglob("*.py")):
             if re.search(r"^def recipe\(", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
                 here.setdefault(path.stem, []).append(path)
-        found = here | found
-    return [path for paths in found.values() for path in paths]
+        by_name = here | by_name
+    return [path for paths in by_name.values() for path in paths]

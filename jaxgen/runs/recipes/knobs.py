@@ -102,7 +102,7 @@ def read_knobs(path: Path, function: ast.FunctionDef, names: dict[str, Any], sou
     defaults = [None] * missing + list(a.defaults) + list(a.kw_defaults)
     comments = _comments(source)
     lines = [argument.lineno for argument in arguments]
-    found = {}
+    knobs = {}
     for argument, default in zip(arguments, defaults):
         where, name = f"{path}, line {argument.lineno}: knob {argument.arg!r}", argument.arg
         if name in RESERVED:
@@ -115,8 +115,8 @@ def read_knobs(path: Path, function: ast.FunctionDef, names: dict[str, Any], sou
             raise UsageError(f"{where}: {error}.") from error
         help = comments.get(default.end_lineno or 0, "") if lines.count(argument.lineno) == 1 else ""
         knob = Knob(name, kind, value, help)
-        found[name] = dataclasses.replace(knob, default=knob.convert(value))
-    return found
+        knobs[name] = dataclasses.replace(knob, default=knob.convert(value))
+    return knobs
 
 
 def type_name(kind: Any) -> str:

@@ -36,16 +36,16 @@ def sources(main: Path, roots: tuple[Path, ...]) -> dict[str, Path]:
 
     Keys are the paths, relative to one folder, under which the copies import each other as the originals do.
     """
-    found: dict[str, Path] = {main.name: main}
+    files: dict[str, Path] = {main.name: main}
     todo = [(main, "")]
     while todo:
         path, package = todo.pop()
         for dotted in _imported(parse(path)[0], package):
             for name, place, inside in _located(dotted, roots):
-                if name not in found:
-                    found[name] = place
+                if name not in files:
+                    files[name] = place
                     todo.append((place, inside))
-    return found
+    return files
 
 
 def same_code(one: Path, other: Path) -> bool:
@@ -76,17 +76,17 @@ def importing(main: Path, roots: tuple[Path, ...]) -> Iterator[None]:
 
 def _imported(tree: ast.Module, package: str) -> set[str]:
     """Dotted names of all that a module may import, relative ones made absolute."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parents = package.split(".") if package else []
                 base = ".".join([*parents[: len(parents) - node.level + 1], *([base] if base else [])])
-            found.update({base} | {f"{base}.{alias.name}" if base else alias.name for alias in node.names})
-    return found - {""}
+            names.update({base} | {f"{base}.{alias.name}" if base else alias.name for alias in node.names})
+    return names - {""}
 
 
 def _located(dotted: str, roots: tuple[Path, ...]) -> Iterator[tuple[str, Path, str]]:

@@ -84,14 +84,14 @@ def refused(read, folder, way):
 
 @pytest.mark.parametrize("damage", [flipped, cut, removed])
 def test_damage_to_any_file_is_said_or_does_no_harm(saved, tmp_path, damage, capfd):
-    two, found = state(2), {}
+    two, actual = state(2), {}
     for file in sorted(p.relative_to(saved) for p in (saved / "2").rglob("*") if p.is_file()):
         folder = copied(saved, tmp_path)
         damage(folder / file)
         with Checkpoints(folder, best=BEST, write=False) as checkpoints:
             assert checkpoints.steps == (1, 2)
             back = refused(lambda: checkpoints.restore(two), folder, "There is that of step 1: --step 1.")
-            found[file.as_posix()] = back is not None
+            actual[file.as_posix()] = back is not None
             if back is not None:
                 assert_equal(back, two)
             if "state" in file.parts:
@@ -101,10 +101,10 @@ def test_damage_to_any_file_is_said_or_does_no_harm(saved, tmp_path, damage, cap
     with Checkpoints(folder, best=BEST, write=False) as checkpoints:
         assert_equal(checkpoints.restore(two, 1), state(1))
     assert capfd.readouterr().err == ""  # no pages of traceback beside the sentence
-    data = [name for name in found if "/state/ocdbt.process_0/d/" in name]
+    data = [name for name in actual if "/state/ocdbt.process_0/d/" in name]
     assert data
-    assert not any(found[name] for name in data), "the very numbers were changed"
-    assert found["2/_CHECKPOINT_METADATA"]
+    assert not any(actual[name] for name in data), "the very numbers were changed"
+    assert actual["2/_CHECKPOINT_METADATA"]
 
 
 @pytest.mark.parametrize(

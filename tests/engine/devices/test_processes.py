@@ -23,9 +23,9 @@ SHORT = ("--steps", 40, "--evaluate-every", 20)
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
+    with socket.socket() as actual:
+        actual.bind(("localhost", 0))
+        return actual.getsockname()[1]
 
 
 def environment(devices):
@@ -39,12 +39,12 @@ def start(*words, devices=2):
 
 
 def finish(*started, timeout=300):
-    found = [process.communicate(timeout=timeout) for process in started]
-    return [process.returncode for process in started], found
+    actual = [process.communicate(timeout=timeout) for process in started]
+    return [process.returncode for process in started], actual
 
 
-def figures(found):
-    return {name: value for name, value in found.items() if name != "images"}
+def figures(actual):
+    return {name: value for name, value in actual.items() if name != "images"}
 
 
 def layout(folder, count, devices, steps, models, asked=0):
@@ -78,7 +78,7 @@ def test_two_processes_of_two_devices_equal_one_of_one(tmp_path, alone):
     both = layout(tmp_path, 2, 2, 10, MODELS)
     for name in MODELS:
         assert_close(figures(alone[name]), figures(both[name]))
-        ours, theirs = (found[name]["images"].astype(int) for found in (alone, both))
+        ours, theirs = (actual[name]["images"].astype(int) for actual in (alone, both))
         # A GAN's pixels are rounded, so that one may fall to the next level.
         assert np.abs(ours - theirs).max() <= (1 if name == "gan" else 0)
         assert name == "gan" or len(np.unique(ours)) > 1  # after ten steps a GAN still draws gray
@@ -89,10 +89,10 @@ def test_a_run_moves_between_layouts(tmp_path, alone):
     """Saved by 2×2 at step 5, taken on by 1×1 to 7, by 1×8 to 10: where the run on one device arrives."""
     moved = ("gan", "spread")
     for count, devices, asked, reached in ((2, 2, 4, 5), (1, 1, 2, 7), (1, 8, 0, 10)):
-        found = layout(tmp_path, count, devices, 10, moved, asked)
-        assert {int(found[name][".step"]) for name in moved} == {reached}
+        actual = layout(tmp_path, count, devices, 10, moved, asked)
+        assert {int(actual[name][".step"]) for name in moved} == {reached}
     for name in moved:
-        state = [{k: v for k, v in found[name].items() if k.startswith(".")} for found in (alone, found)]
+        state = [{k: v for k, v in actual[name].items() if k.startswith(".")} for actual in (alone, actual)]
         assert_close(*state)
 
 
@@ -139,8 +139,8 @@ def test_the_command_line_joins_them_and_one_of_them_speaks(tmp_path, capsys):
     assert [r["step"] for r in records if r["split"] == "test"] == [min(valid, key=valid.get)]
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "both"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["nats"] == pytest.approx(result["metrics"]["test/nats"], rel=1e-6)
+    actual = json.loads(capsys.readouterr().out)
+    assert actual["nats"] == pytest.approx(result["metrics"]["test/nats"], rel=1e-6)
 
 
 def last(folder):

@@ -39,7 +39,7 @@ def model(name):
         return VAE(shape=SHAPE, levels=5, hidden=(16,), latent=4)
     if name == "gan":
         return DCGAN(shape=SHAPE, levels=5, features=4, latent=4)
-    return GatedPixelCNN(shape=SHAPE, levels=5, layers=2, features=16, kernel=3, head=16)
+    return GatedPixelCNN(shape=SHAPE, levels=5, layers=2, features=16, kernel=3, head_features=16)
 
 
 class Drawn(Reporter):
@@ -68,12 +68,12 @@ def run(name, folder, steps, asked):
 
     budget = 0 if name == "gan" else None  # its data are streamed
     outcome = fit(knobs, data, Path(folder) / name, reporter=report, stop=stop, budget=budget)
-    found = plain(outcome.state) | {name: np.float64(value) for name, value in outcome.metrics.items()}
-    return found if report.image is None else found | {"images": report.image}
+    actual = plain(outcome.state) | {name: np.float64(value) for name, value in outcome.metrics.items()}
+    return actual if report.image is None else actual | {"images": report.image}
 
 
 if __name__ == "__main__":
     for name in sys.argv[7].split(","):
-        found = run(name, folder, int(steps), int(asked))
+        actual = run(name, folder, int(steps), int(asked))
         if processes.first():
-            np.savez(f"{out}-{name}.npz", **found)
+            np.savez(f"{out}-{name}.npz", **actual)

@@ -47,7 +47,7 @@ def losses():
     @jax.jit
     def program():
         variables, batch = POINTS.init(KEY, {}), {"x": jnp.asarray(X)}
-        found = {o.name: o.loss(variables, batch, KEY) for o in POINTS.objectives()}
+        actual = {o.name: o.loss(variables, batch, KEY) for o in POINTS.objectives()}
         energy = lambda x: POINTS.energy_of(variables, POINTS.as_examples(x))  # noqa: E731
         z_key, other_key = jax.random.split(KEY)
         z, other = POINTS.prior(z_key, 6), POINTS.prior(other_key, 6)
@@ -61,21 +61,21 @@ def losses():
             "generated": POINTS.energy_of(variables, fake),
             "information": jsd_information(*statistic),
         }
-        return found, by_hand
+        return actual, by_hand
 
     return jax.tree.map(np.asarray, program())
 
 
 def test_the_losses_are_the_papers(losses):
-    found, by_hand = losses
+    actual, by_hand = losses
     own = np.einsum("iid->id", by_hand["jacobian"])
     assert np.abs(by_hand["jacobian"]).sum() == pytest.approx(np.abs(own).sum())  # no point meets another
     penalty = (own**2).sum(axis=1).mean()
-    loss, aux = found["energy"]
+    loss, aux = actual["energy"]
     assert loss == pytest.approx(by_hand["real"].mean() - by_hand["fake"].mean() + 0.7 * penalty, rel=1e-4)
     assert aux.metrics["penalty"] == pytest.approx(penalty, rel=1e-4)
-    assert found["statistics"][0] == pytest.approx(-by_hand["information"], rel=1e-5)
-    assert found["generator"][0] == pytest.approx(by_hand["generated"].mean() - 0.5 * by_hand["information"], rel=1e-4)
+    assert actual["statistics"][0] == pytest.approx(-by_hand["information"], rel=1e-5)
+    assert actual["generator"][0] == pytest.approx(by_hand["generated"].mean() - 0.5 * by_hand["information"], rel=1e-4)
 
 
 def test_an_energy_has_no_constant_that_nothing_could_learn():

@@ -19,7 +19,7 @@ from jaxgen.models.latent.vae import VAE
 TINY = {
     "bernoulli": VAE(shape=(2, 2, 1), levels=2, latent=1, hidden=(5,)),
     "softmax": VAE(shape=(1, 3, 1), levels=3, latent=1, hidden=(5,)),
-    "logistic": VAE(shape=(1, 1, 2), levels=4, latent=1, hidden=(5,), head="logistic", components=2),
+    "logistic": VAE(shape=(1, 1, 2), levels=4, latent=1, hidden=(5,), likelihood="logistic", components=2),
 }
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -180,9 +180,9 @@ def test_reconstruction_is_the_rounded_mean(tiny):
     @jax.jit
     def both(images):
         (outputs,) = model.decoder.apply({"params": variables["params"]["decoder"]}, model.encode(variables, images))
-        outputs = outputs.reshape(*images.shape[:3], *model.likelihood.shape)
+        outputs = outputs.reshape(*images.shape[:3], *model.head.shape)
         back = model.reconstruct(variables, images)
-        return back, jnp.exp(model.likelihood.log_pmf(outputs, back / jnp.float32(model.levels - 1)))
+        return back, jnp.exp(model.head.log_pmf(outputs, back / jnp.float32(model.levels - 1)))
 
     back, pmf = (np.asarray(a, np.float64) for a in both(images))
     mean = (pmf * np.arange(model.levels)).sum(-1)
@@ -302,8 +302,8 @@ def test_the_default_has_the_parameters_that_its_checkpoints_have():
         (dict(components=0), "VAE: components must be at least 1, got 0."),
         (dict(net="cnn"), "VAE: net must be one of dense, conv, got 'cnn'."),
         (dict(net="conv", hidden=()), "VAE: net='conv' wants at least one map in hidden, as (32, 64), got ()."),
-        (dict(head="gauss"), "VAE: head must be one of bernoulli, softmax, logistic, got 'gauss'."),
-        (dict(levels=3, head="bernoulli"), "VAE: a Bernoulli head is for 2 levels, got 3"),
+        (dict(likelihood="gauss"), "VAE: likelihood must be one of bernoulli, softmax, logistic, got 'gauss'."),
+        (dict(levels=3, likelihood="bernoulli"), "VAE: a Bernoulli head is for 2 levels, got 3"),
         (dict(beta=-1.0), "VAE: beta must be a number of at least 0, got -1.0."),
         (dict(free_bits=-0.1), "VAE: free_bits must be a number of at least 0, got -0.1."),
         (dict(beta=math.nan), "VAE: beta must be a number of at least 0, got nan."),

@@ -75,34 +75,34 @@ def found(program, variables):
     return jax.device_get(program(variables))
 
 
-def test_terms_are_those_of_the_paper(found, exact):
+def test_terms_are_those_of_the_paper(actual, exact):
     """KL(N(μ,σ²) ‖ N(0,1)) = ½(μ² + σ² − 1) − log σ; the mean of many draws is near that of q(y|z) over z."""
     probs, nats, mean, sigma = exact
-    scores = found["scores"]
-    np.testing.assert_allclose(found["code"][:, 0], mean, atol=1e-5)
-    np.testing.assert_array_equal(found["features"], found["code"])
+    scores = actual["scores"]
+    np.testing.assert_allclose(actual["code"][:, 0], mean, atol=1e-5)
+    np.testing.assert_array_equal(actual["features"], actual["code"])
     np.testing.assert_allclose(scores["bits_zx"], (0.5 * (mean**2 + sigma**2 - 1) - np.log(sigma)) / LOG2, rtol=1e-4)
-    np.testing.assert_allclose(np.exp(found["averaged"]), probs, atol=0.03)
+    np.testing.assert_allclose(np.exp(actual["averaged"]), probs, atol=0.03)
     np.testing.assert_allclose(np.exp(-scores["nats"]), probs[np.arange(16), LABELS], atol=0.03)
     np.testing.assert_allclose(scores["nats_1"], nats, rtol=0.1, atol=0.02)
     np.testing.assert_allclose(scores["bits_zy"], math.log2(3) - scores["nats_1"] / LOG2, atol=1e-5)
 
 
-def test_averaged_draws_are_the_mean_of_single_ones(found):
+def test_averaged_draws_are_the_mean_of_single_ones(actual):
     """Whose error is that of a single draw, while the mean's likelihood is the better (Jensen)."""
-    scores, probs = found["scores"], np.exp(np.float64(found["log_probs"]))
-    np.testing.assert_allclose(np.exp(found["averaged"]), probs.mean(0), atol=1e-5)
+    scores, probs = actual["scores"], np.exp(np.float64(actual["log_probs"]))
+    np.testing.assert_allclose(np.exp(actual["averaged"]), probs.mean(0), atol=1e-5)
     np.testing.assert_allclose(scores["error_1"], 100.0 * (probs.argmax(2) != LABELS).mean(0), rtol=1e-5)
-    np.testing.assert_array_equal(scores["error"], 100.0 * (found["averaged"].argmax(1) != LABELS))
+    np.testing.assert_array_equal(scores["error"], 100.0 * (actual["averaged"].argmax(1) != LABELS))
     assert 0 < scores["error_1"].mean() < 100
     assert (scores["nats"] < scores["nats_1"]).all()
 
 
-def test_the_loss_is_bits_of_the_label_and_beta_times_those_of_the_code(found):
-    (plain, metrics), (whole, _) = found["losses"]
+def test_the_loss_is_bits_of_the_label_and_beta_times_those_of_the_code(actual):
+    (plain, metrics), (whole, _) = actual["losses"]
     np.testing.assert_allclose(plain, metrics["nats"] / LOG2, rtol=1e-6)
     np.testing.assert_allclose(whole - plain, 0.5 * metrics["bits_zx"], rtol=1e-5)
-    np.testing.assert_allclose(metrics["bits_zx"], found["scores"]["bits_zx"].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["bits_zx"], actual["scores"]["bits_zx"].mean(), rtol=1e-5)
 
 
 def test_a_code_without_noise_has_a_finite_divergence_and_gradient(program, variables):

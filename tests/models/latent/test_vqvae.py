@@ -21,7 +21,7 @@ from jaxgen.nn.codebook import vectors_of
 
 IMAGE = dict(shape=(2, 4, 1), levels=2)
 ONE = VQVAE(entries=3, latent=2, features=(4,), blocks=0, **IMAGE)
-CELLS = PixelCNN(layers=1, features=4, head=4, **IMAGE)
+CELLS = PixelCNN(layers=1, features=4, head_features=4, **IMAGE)
 TWO = VQPrior(vqvae=ONE, prior=CELLS, **IMAGE)
 IMAGES = jnp.array(list(itertools.product(range(2), repeat=8)), jnp.uint8).reshape(-1, 2, 4, 1)
 CODES = jnp.array(list(itertools.product(range(3), repeat=2)), jnp.int32).reshape(-1, 1, 2)
@@ -106,7 +106,7 @@ def test_a_mixture_is_read_channel_by_channel():
     @jax.jit
     def pmf(image):
         outputs = model._outputs(one, vectors_of(one["codebook"])[codes])
-        return jnp.exp(model.likelihood.log_pmf(outputs, to_float(image, 4)))
+        return jnp.exp(model.head.log_pmf(outputs, to_float(image, 4)))
 
     np.testing.assert_array_equal(image, np.round(pmf(image) @ np.arange(4)))
     assert len(np.unique(image)) > 1

@@ -28,7 +28,7 @@ PLACE = {"right": (1, 1), "left": (1, -1), "down": (0, 1), "up": (0, -1)}  # axi
 
 
 def make(name, shape, levels, order="right-down", **options):
-    options = dict(layers=1, features=5, head=6) | options
+    options = dict(layers=1, features=5, head_features=6) | options
     return MODELS[name](shape=shape, levels=levels, order=order, **options)
 
 
@@ -56,9 +56,9 @@ def test_the_prefixes_of_an_order_are_its_first_pixels(order):
     """Of the 64 masks of 2×3 pixels, seven."""
     rank = order_rank((2, 3), order)
     masks = [np.array(bits, bool).reshape(2, 3) for bits in itertools.product((0, 1), repeat=6)]
-    found = [mask for mask in masks if is_prefix(mask, order)]
-    assert sorted(mask.sum() for mask in found) == list(range(7))
-    for mask in found:
+    actual = [mask for mask in masks if is_prefix(mask, order)]
+    assert sorted(mask.sum() for mask in actual) == list(range(7))
+    for mask in actual:
         np.testing.assert_array_equal(mask, rank < mask.sum())
 
 
@@ -92,10 +92,10 @@ def test_an_order_scores_the_turned_image(name, order, channels):
     images = all_images(shape, 2)
     turned = to_raster(images, order)
     variables, raster = raster_scores(name, channels, turned.shape[1:3] != shape[:2])
-    found = score(make(name, shape, 2, order), variables, images)
+    actual = score(make(name, shape, 2, order), variables, images)
     number = turned.reshape(len(turned), -1).astype(int) @ (2 ** np.arange(5, -1, -1))
-    np.testing.assert_allclose(found, raster[number], atol=1e-5)
-    assert np.exp(found).sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(actual, raster[number], atol=1e-5)
+    assert np.exp(actual).sum() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(("order", "channels"), [*((order, 1) for order in ORDERS), ("down-left", 3)])
@@ -158,15 +158,15 @@ def ensemble(shape=(2, 2, 1), levels=2, orders=ORDERS, shared=False, name="diago
 
 def member_scores(model, variables, image):
     """Nats of each image under each member, by raster models that read turned images: float64[orders, b]."""
-    found = []
+    actual = []
     for i, order in enumerate(model.orders):
         turned = to_raster(image, order)
         kind = Classes(len(model.orders)) if model.shared else None
         raster = dataclasses.replace(model.model, shape=turned.shape[1:], levels=model.levels, condition=kind)
         params = variables["params"]["shared" if model.shared else order]
         told = np.full(len(image), i, np.int32) if model.shared else None
-        found.append(compiled(raster, "log_prob")({"params": params}, turned, KEY, told))
-    return np.asarray(found, np.float64)
+        actual.append(compiled(raster, "log_prob")({"params": params}, turned, KEY, told))
+    return np.asarray(actual, np.float64)
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_the_ensemble_is_the_mean_of_its_members(shape, levels, shared, orders):
     model = ensemble(shape, levels, orders, shared)
     variables, images = random_variables(model, scale=0.6), all_images(shape, levels)
     members = member_scores(model, variables, images)
-    found = score(model, variables, images)
-    np.testing.assert_allclose(np.exp(found), np.exp(members).mean(axis=0), rtol=1e-4)
+    actual = score(model, variables, images)
+    np.testing.assert_allclose(np.exp(actual), np.exp(members).mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(compiled(model, "log_probs")(variables, images, KEY), members, atol=1e-4)
-    assert np.exp(found).sum() == pytest.approx(1, abs=1e-4)
-    assert (found >= members.mean(axis=0) - 1e-4).all()
+    assert np.exp(actual).sum() == pytest.approx(1, abs=1e-4)
+    assert (actual >= members.mean(axis=0) - 1e-4).all()
     if len(orders) > 1:
         assert np.ptp(members, axis=0).max() > 0.1, "members that agree show nothing"
 
@@ -211,14 +211,14 @@ def test_samples_follow_the_mixture(shared):
 def test_a_temperature_is_that_of_each_draw_of_a_pixel(shared):
     """Members are mixed as before; each of their conditionals is sharper."""
     model, variables, _ = enumerated(shared)
-    images, found = all_images(model.shape, 2), []
+    images, actual = all_images(model.shape, 2), []
     for i, member in enumerate(model.members):
         own = {"params": variables["params"]["shared" if shared else model.orders[i]]}
         told = np.full(len(images), i, np.int32) if shared else None
         log_pmf = jax.nn.log_softmax(2 * compiled(member, "log_pmf")(own, images, told))
-        found.append(np.exp(np.take_along_axis(log_pmf, images[..., None].astype(int), -1).sum(axis=(1, 2, 3, 4))))
+        actual.append(np.exp(np.take_along_axis(log_pmf, images[..., None].astype(int), -1).sum(axis=(1, 2, 3, 4))))
     draws = compiled(model, "sample", 2, 4)(variables, KEY, 40_000, None, 0.5)
-    check_frequencies(draws, np.mean(found, axis=0), 2)
+    check_frequencies(draws, np.mean(actual, axis=0), 2)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -234,9 +234,9 @@ def test_a_temperature_is_that_of_a_completion_too(shared):
         routine = jax.jit(lambda *rest: model.complete(*rest, temperature))
         return np.asarray(routine(variables, key, image, given, told))
 
-    found = complete(model, variables, KEY, None, 0.5)
-    np.testing.assert_array_equal(found, complete(model.members[-1], own, key, told, 0.5))
-    assert (found != complete(model.members[-1], own, key, told, 1.0)).any()
+    actual = complete(model, variables, KEY, None, 0.5)
+    np.testing.assert_array_equal(actual, complete(model.members[-1], own, key, told, 0.5))
+    assert (actual != complete(model.members[-1], own, key, told, 1.0)).any()
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_one_step_moves_all_members(shared):
     assert all((a != b).any() for a, b in zip(*(jax.tree.leaves(s.variables["params"]) for s in (state, after))))
     if not shared:
         assert {f"{order}/nats" for order in model.orders} <= metrics.keys()
-        found = [float(metrics[f"{order}/nats"]) for order in model.orders]
-        np.testing.assert_allclose(found, -before.mean(axis=1), rtol=1e-5)
+        actual = [float(metrics[f"{order}/nats"]) for order in model.orders]
+        np.testing.assert_allclose(actual, -before.mean(axis=1), rtol=1e-5)
     for _ in range(5):
         after, _ = step(after, {"image": image})
     assert (member_scores(model, after.variables, image) > before).all()
@@ -305,8 +305,8 @@ def test_a_shared_network_learns_all_orders_evenly():
     assert float(aux.metrics["nats"]) == pytest.approx(members.mean(), rel=1e-5)
     assert float(loss) == pytest.approx(members.mean() / 9, rel=1e-5)
     single = jax.jit(lambda key: objective.loss(variables, {"image": jnp.asarray(image)}, key)[1].metrics["nats"])
-    found = {int(np.abs(members - float(single(key))).argmin()) for key in jax.random.split(KEY, 60)}
-    assert found == set(range(8))
+    actual = {int(np.abs(members - float(single(key))).argmin()) for key in jax.random.split(KEY, 60)}
+    assert actual == set(range(8))
 
 
 def test_bad_ensembles_are_named():

@@ -23,7 +23,7 @@ CONDITIONS = [Classes(4, dropout=0.5), Vector(3), Map(2)]
 
 
 def make(shape, levels, layers=2, features=7, **options):
-    return GatedPixelCNN(shape=shape, levels=levels, layers=layers, features=features, head=8, **options)
+    return GatedPixelCNN(shape=shape, levels=levels, layers=layers, features=features, head_features=8, **options)
 
 
 # One layer
@@ -320,9 +320,9 @@ def test_logits_along_an_image_are_those_of_a_full_pass(shape, levels, kernel, m
 
     jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
-    found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
+    actual = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
     wanted = jax.jit(model.net.apply)(variables, jnp.asarray(image, jnp.float32) / (levels - 1), features)
-    np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)
+    np.testing.assert_allclose(actual, np.asarray(wanted).reshape(actual.shape), atol=1e-4)
 
 
 def test_programs_do_not_grow_with_the_height_nor_training_with_the_depth():

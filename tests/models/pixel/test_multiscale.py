@@ -24,9 +24,9 @@ KEY = jax.random.key(0)
 
 def make(pair, shape, levels, scale=2, features=5, small=None, large=None, **options):
     """A model of one layer at each scale."""
-    own = dict(shape=shape, levels=levels, layers=1, features=features, head=6)
+    own = dict(shape=shape, levels=levels, layers=1, features=features, head_features=6)
     first, second = pair[0](**own, **(small or {})), pair[1](**own, **(large or {}))
-    return MultiScale(shape=shape, levels=levels, small=first, large=second, scale=scale, up=4, **options)
+    return MultiScale(shape=shape, levels=levels, small=first, large=second, scale=scale, map_features=4, **options)
 
 
 def in_pieces(model, variables, images, piece=4096, options=None):
@@ -69,9 +69,9 @@ def test_the_small_image_alone_follows_the_small_model():
     model = make((DiagonalBiLSTM, PixelCNN), (3, 3, 1), 2)
     variables, images = random_variables(model), all_images((3, 3, 1), 2)
     small = images[:, ::2, ::2].reshape(-1, 4).astype(int) @ [8, 4, 2, 1]
-    found = np.bincount(small, weights=np.exp(in_pieces(model, variables, images)))
+    actual = np.bincount(small, weights=np.exp(in_pieces(model, variables, images)))
     wanted = in_pieces(model.coarse, {"params": variables["params"]["small"]}, all_images((2, 2, 1), 2))
-    np.testing.assert_allclose(found, np.exp(wanted), rtol=1e-4)
+    np.testing.assert_allclose(actual, np.exp(wanted), rtol=1e-4)
 
 
 CASES = [

@@ -234,10 +234,10 @@ def test_outputs_along_an_image_are_those_of_a_full_pass(shape, levels, layers, 
 
     jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
-    found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
+    actual = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
     wanted = np.asarray(jax.jit(model.net.apply)(variables, to_float(image, levels), features))
     wanted = wanted.reshape(3, -1, wanted.shape[-1]).repeat(shape[2], axis=1)  # the same for all channels of a pixel
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_allclose(actual, wanted, atol=1e-4)
 
 
 def test_a_level_costs_only_where_it_has_its_turn():

@@ -22,7 +22,7 @@ MODELS = {
 
 def make(name, shape, levels, layers=2, features=9, **options):
     kind, own = MODELS[name]
-    return kind(shape=shape, levels=levels, layers=layers, features=features, head=12, **own, **options)
+    return kind(shape=shape, levels=levels, layers=layers, features=features, head_features=12, **own, **options)
 
 
 @pytest.mark.parametrize(("channels", "marks"), [(1, False), (3, True)])
@@ -39,7 +39,7 @@ def test_sees_its_context_and_nothing_else(name, channels, marks):
 @pytest.mark.parametrize("wiring", ["full", "paper"])
 def test_the_diagonal_hole_is_the_last_pixel_of_the_row_above(wiring, channels):
     """Three layers deep, the published wiring still misses it, and the mended one sees everything."""
-    model = DiagonalBiLSTM(shape=(9, 9, channels), levels=3, layers=3, features=6, head=6, wiring=wiring)
+    model = DiagonalBiLSTM(shape=(9, 9, channels), levels=3, layers=3, features=6, head_features=6, wiring=wiring)
     context = model.context()
     missing = np.tril(np.ones((81 * channels,) * 2, bool), -1).reshape(context.shape) & ~context
     if wiring == "full":
@@ -140,9 +140,9 @@ def test_few_layers_without_a_loop_are_what_they_are_in_one(name, monkeypatch):
         step = jax.jit(jax.value_and_grad(lambda v: loss(v, batch, jax.random.key(1))[0]))
         return step.lower(variables).compile()(variables)
 
-    alone = found()
+    alone = actual()
     monkeypatch.setattr("jaxgen.models.pixel.pixelrnn_net.FEW", 0)
-    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(found())):
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(actual())):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 

@@ -60,8 +60,8 @@ def test_maps_over_taps_are_the_shifted_convolutions():
         direction = draw(jax.random.key(1), (*conv.size, 3, 4))
         params = {"direction": direction, "scale": draw(jax.random.key(2), (4,)), "bias": jnp.zeros(4)}
         wanted = shift(conv.apply({"params": params}, x))
-        found = over(taps)(4).apply({"params": {**params, "direction": direction.reshape(1, -1, 3, 4)}}, x)
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        actual = over(taps)(4).apply({"params": {**params, "direction": direction.reshape(1, -1, 3, 4)}}, x)
+        np.testing.assert_allclose(actual, wanted, atol=1e-5)
 
 
 # Context
@@ -118,9 +118,9 @@ def test_without_attention_the_convolutions_see_their_own_reach_alone():
 
 
 def test_the_head_follows_levels_and_channels():
-    assert make((4, 4, 1), 2).likelihood == Softmax(2, 1)
-    assert make((4, 4, 1), 3).likelihood == LogisticMixture(3, 1, 2)
-    assert make((4, 4, 3), 2, components=5).likelihood == LogisticMixture(2, 3, 5)
+    assert make((4, 4, 1), 2).head == Softmax(2, 1)
+    assert make((4, 4, 1), 3).head == LogisticMixture(3, 1, 2)
+    assert make((4, 4, 3), 2, components=5).head == LogisticMixture(2, 3, 5)
 
 
 @cases(
@@ -190,14 +190,14 @@ def test_init_standardises_every_map_on_its_batch():
     block = SnailBlock(1, 3, 3, 0.0, "float32", False)
     for n in range(2):
         own = {"params": jax.tree.map(lambda a, n=n: a[n], params["blocks"])}
-        found = captured(block, own, x, pixels[..., :-1], place, None)
+        actual = captured(block, own, x, pixels[..., :-1], place, None)
         for name in ("layer_0", "content", "question", "merge"):
-            check(found[name]["first"]["__call__"][0], 1)
-            check(found[name]["second"]["__call__"][0], 0.1)
-        check(found["key_value"]["__call__"][0], 1)
-        check(found["query"]["__call__"][0], 1)
-        check(found["merge"]["shortcut"]["__call__"][0], 1)
-        x = found["__call__"][0][0]
+            check(actual[name]["first"]["__call__"][0], 1)
+            check(actual[name]["second"]["__call__"][0], 0.1)
+        check(actual["key_value"]["__call__"][0], 1)
+        check(actual["query"]["__call__"][0], 1)
+        check(actual["merge"]["shortcut"]["__call__"][0], 1)
+        x = actual["__call__"][0][0]
 
 
 # Conditions
@@ -279,9 +279,9 @@ def test_outputs_along_an_image_are_those_of_a_full_pass(shape, levels, conditio
 
     jax.block_until_ready(jax.jit(walk)(variables))
     jax.effects_barrier()
-    found = np.stack([seen[i] for i in range(0, int(np.prod(shape)), shape[2])], axis=1)
+    actual = np.stack([seen[i] for i in range(0, int(np.prod(shape)), shape[2])], axis=1)
     wanted = jax.jit(model.net.apply)(variables, to_float(image, levels), model._features(on, 3))
-    np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)
+    np.testing.assert_allclose(actual, np.asarray(wanted).reshape(actual.shape), atol=1e-4)
 
 
 def test_programs_grow_neither_with_the_height_nor_with_the_number_of_blocks():

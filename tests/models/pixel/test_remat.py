@@ -32,10 +32,10 @@ def test_the_gradient_is_the_same_and_takes_less_memory(model):
     batch = {"image": jnp.asarray(draw.integers(0, 3, (8, *model.shape)), jnp.uint8)}
     variables = random_variables(model)
     programs = [gradient(dataclasses.replace(model, remat=r)).lower(variables, batch).compile() for r in (False, True)]
-    found = [program(variables, batch) for program in programs]
-    scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(found[0]))
+    actual = [program(variables, batch) for program in programs]
+    scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(actual[0]))
     assert scale > 0
-    for a, b in zip(*map(jax.tree.leaves, found)):
+    for a, b in zip(*map(jax.tree.leaves, actual)):
         np.testing.assert_allclose(a, b, atol=1e-6 * max(1.0, scale), equal_nan=False)
     kept, again = (program.memory_analysis().temp_size_in_bytes for program in programs)
     # A CPU computes the unrolled layers of PixelCNN++ again all at once, which saves it little.

@@ -31,7 +31,7 @@ def kind(request):
 
 def make(kind, shape, levels, **options):
     """A model of three layers with random weights everywhere."""
-    model = kind[0](shape=shape, levels=levels, layers=3, features=7, head=8, **kind[1], **options)
+    model = kind[0](shape=shape, levels=levels, layers=3, features=7, head_features=8, **kind[1], **options)
     return model, random_variables(model)
 
 
@@ -64,9 +64,9 @@ def test_logits_along_an_image_are_those_of_a_full_pass(kind, shape, levels, mar
 
     jax.block_until_ready(jax.jit(led)(variables))
     jax.effects_barrier()
-    found = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
+    actual = np.stack([seen[i] for i in range(int(np.prod(shape)))], axis=1)
     wanted = jax.jit(model.net.apply)(variables, jnp.asarray(image, jnp.float32) / (levels - 1))
-    np.testing.assert_allclose(found, np.asarray(wanted).reshape(found.shape), atol=1e-4)
+    np.testing.assert_allclose(actual, np.asarray(wanted).reshape(actual.shape), atol=1e-4)
 
 
 def test_noise_is_the_same_made_at_once_or_row_by_row(monkeypatch):
@@ -89,9 +89,9 @@ def check_ties(model, variables, key, one, other):
 
 
 ALL = [
-    PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=7, head=8),
-    RowLSTM(shape=(5, 4, 3), levels=5, layers=1, features=7, head=8),
-    DiagonalBiLSTM(shape=(6, 7, 1), levels=5, layers=1, features=7, head=8),
+    PixelCNN(shape=(6, 7, 1), levels=2, layers=1, features=7, head_features=8),
+    RowLSTM(shape=(5, 4, 3), levels=5, layers=1, features=7, head_features=8),
+    DiagonalBiLSTM(shape=(6, 7, 1), levels=5, layers=1, features=7, head_features=8),
     GatedPixelCNN(shape=(6, 7, 1), levels=5, layers=1, features=8, kernel=3),
     PixelCNNPlusPlus(shape=(4, 4, 1), levels=5, layers=1, features=4, resolutions=1),
     PixelSNAIL(shape=(5, 4, 1), levels=5, blocks=1, layers=1, features=8),

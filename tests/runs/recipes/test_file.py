@@ -136,9 +136,9 @@ def test_headline_is_split_at_on_the_first_full_stop_and_ours():
 def test_values_are_converted_without_loss(value, knob, converted):
     default = {"float": "0.0", "tuple[int, ...]": "(1,)", 'Literal["a"]': "'a'", "int | str": "1"}.get(knob, "None")
     file = recipes.load_file(written(f"from typing import Literal\ndef recipe(k: {knob} = {default}): ..."))
-    found = file.settings({"k": value})["k"]
-    assert found == converted
-    assert type(found) is type(converted)
+    actual = file.settings({"k": value})["k"]
+    assert actual == converted
+    assert type(actual) is type(converted)
 
 
 @pytest.mark.parametrize(
