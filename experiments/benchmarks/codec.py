@@ -85,12 +85,12 @@ def tiled(image: np.ndarray) -> np.ndarray:
 
 def png(image: np.ndarray, levels: int) -> bytes:
     """The smallest of the PNG files that Pillow writes of one image [h,w,c]."""
-    shown = picture(image)
-    forms = [shown]
-    if shown.mode == "L" and levels == 2:
+    page = picture(image)
+    forms = [page]
+    if page.mode == "L" and levels == 2:
         forms.append(Image.fromarray(image[..., 0].astype(bool)))
-    elif shown.mode == "L" and levels <= 16:  # a palette of so many colours has 2 or 4 bits in the file
-        narrow = shown.convert("P")
+    elif page.mode == "L" and levels <= 16:  # a palette of so many colours has 2 or 4 bits in the file
+        narrow = page.convert("P")
         narrow.putpalette([value for value in range(levels) for _ in range(3)])
         forms.append(narrow)
     return min((saved(lambda file, x=x: x.save(file, "PNG", optimize=True)) for x in forms), key=len)
@@ -98,8 +98,8 @@ def png(image: np.ndarray, levels: int) -> bytes:
 
 def webp(image: np.ndarray) -> bytes:
     """The lossless WebP file of one image [h,w,c]."""
-    shown = picture(image).convert("RGB")
-    return saved(lambda file: shown.save(file, "WEBP", lossless=True, quality=100, method=6))
+    page = picture(image).convert("RGB")
+    return saved(lambda file: page.save(file, "WEBP", lossless=True, quality=100, method=6))
 
 
 def picture(image: np.ndarray) -> Image.Image:

@@ -35,11 +35,11 @@ def gaussian(z: Tensor) -> Tensor:
 
 def conv(inputs: int, outputs: int, size: int = 3, deviation: float | None = None) -> nn.Conv2d:
     """A convolution that keeps the sides, with weights of that standard deviation at first, or PyTorch's."""
-    made = nn.Conv2d(inputs, outputs, size, padding=size // 2)
+    conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
     if deviation is not None:
-        nn.init.normal_(made.weight, std=deviation)
-        nn.init.zeros_(made.bias)
-    return made
+        nn.init.normal_(conv.weight, std=deviation)
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 class ResBlock(nn.Module):

@@ -68,22 +68,22 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     stem, _, preset = name.partition("/")
     file = find(stem).with_preset(preset) if preset else find(stem)
     settings = {"evaluate_every": 10**9, "samples": 0, "data": options.data, "seed": options.seed}
-    made = build(file, {**settings, "steps": 10**9})
-    dataset = made.data.load()
-    _, clock = timed(made, dataset, lambda clock: bool(clock.marks) and clock.now() - clock.marks[0] > CALIBRATION)
+    recipe = build(file, {**settings, "steps": 10**9})
+    dataset = recipe.data.load()
+    _, clock = timed(recipe, dataset, lambda clock: bool(clock.marks) and clock.now() - clock.marks[0] > CALIBRATION)
     rate = (len(clock.marks) - 1) / (clock.marks[-1] - clock.marks[0])
     steps = int((60 * options.minutes - clock.marks[0]) * rate * options.fill)
     settings |= {"steps": steps, "evaluate_every": options.curve}
-    made = build(file, settings)
+    recipe = build(file, settings)
     load = os.getloadavg()[0]
     folder = None if options.runs is None else Path(options.runs) / name
     if folder is not None:
         open_folder(folder, file, file.settings(settings), {})
-    outcome, clock = timed(made, dataset, lambda clock: clock.now() > 60 * options.minutes, folder)
+    outcome, clock = timed(recipe, dataset, lambda clock: clock.now() > 60 * options.minutes, folder)
     for step, seconds, nats in clock.curve:
         if step % options.curve == 0:
             say(f"| {name}, on the way | {step:,} | {seconds:.0f} | | {nats:.2f} | |")
-    run = {"name": name, "made": made, "dataset": dataset, "outcome": outcome, "seconds": clock.marks[-1]}
+    run = {"name": name, "made": recipe, "dataset": dataset, "outcome": outcome, "seconds": clock.marks[-1]}
     run["valid"] = scored(run, "valid")
     import jax
 
@@ -94,7 +94,7 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return run
 
 
-def timed(made: Any, dataset: Any, over: Callable[[Any], bool], folder: Path | None = None) -> tuple[Any, Any]:
+def timed(recipe: Any, dataset: Any, over: Callable[[Any], bool], folder: Path | None = None) -> tuple[Any, Any]:
     """The outcome of `fit`, which never sees the test set, and its clock.
 
     A clock has the seconds of training (`now`, scoring left out), those at which each step was reported (`marks`), and
@@ -119,7 +119,7 @@ def timed(made: Any, dataset: Any, over: Callable[[Any], bool], folder: Path | N
 
     clock = Clock()
     unseen = dataclasses.replace(dataset, test=None)
-    return fit(made, unseen, folder, reporter=clock, stop=lambda: over(clock)), clock
+    return fit(recipe, unseen, folder, reporter=clock, stop=lambda: over(clock)), clock
 
 
 def scored(run: dict[str, Any], split: str) -> float:

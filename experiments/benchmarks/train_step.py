@@ -54,7 +54,7 @@ class Case:
 
     def flops(self) -> float:
         """Useful arithmetic of a step: products and convolutions, live taps and real pixels alone."""
-        h, made = self.features, model(self)
+        h, net = self.features, model(self)
         macs = {
             "PixelCNN": 2 * h * h + 5 * h * h,
             "RowLSTM": 2 * 2 * h * 4 * h + 3 * h * 4 * h,
@@ -64,12 +64,12 @@ class Case:
         if self.layer:
             first, rest = 0, macs
         elif self.kind == "GatedPixelCNN":
-            first, rest = (21 + 3) * h, self.layers * (macs + h * 2 * h) + h * made.head_features + made.head_features
+            first, rest = (21 + 3) * h, self.layers * (macs + h * 2 * h) + h * net.head_features + net.head_features
         else:
-            mended = 25 if getattr(made, "mend", False) else 0
+            mended = 25 if getattr(net, "mend", False) else 0
             first, rest = (
                 (24 + mended) * 2 * h,
-                self.layers * (macs + h * 4 * h) + 2 * h * made.head_features + made.head_features,
+                self.layers * (macs + h * 4 * h) + 2 * h * net.head_features + net.head_features,
             )
         # Nobody wants the gradient of the image.
         return 2.0 * self.batch * 28 * 28 * (first + rest if self.forward else 2 * first + 3 * rest)

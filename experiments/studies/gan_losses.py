@@ -146,8 +146,8 @@ def summed(loss: str, hold: str, cells: Sequence[Mapping[str, Any]]) -> dict[str
 
 def path(options: argparse.Namespace, kind: str) -> Path:
     """The study's own file of that kind."""
-    made: Path = options.out / f"gan_losses.{kind}"
-    return made
+    path: Path = options.out / f"gan_losses.{kind}"
+    return path
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

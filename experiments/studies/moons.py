@@ -84,10 +84,10 @@ def trained(preset: str, steps: int, seed: int) -> Run:
 
     file = find("vae_moons")
     settings = {"steps": steps, "evaluate_every": 10**9, "samples": 0, "seed": seed}
-    made = build(file.with_preset(preset) if preset else file, settings)
-    dataset = made.data.load()
-    outcome = fit(made, dataclasses.replace(dataset, test=None))
-    return Run(made.model, averaged(outcome.state), dataset)
+    recipe = build(file.with_preset(preset) if preset else file, settings)
+    dataset = recipe.data.load()
+    outcome = fit(recipe, dataclasses.replace(dataset, test=None))
+    return Run(recipe.model, averaged(outcome.state), dataset)
 
 
 def error(run: Run, split: Any) -> float:

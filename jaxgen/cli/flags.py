@@ -95,9 +95,9 @@ def _nested(name: str, kind: Any) -> tuple[str, Any, Any]:
     return name, Annotated[kind, tyro.conf.arg(name="")], dataclasses.field(default_factory=kind)
 
 
-def _field(knob: Any, **shown: Any) -> tuple[str, Any, Any]:
-    shown = shown | ({"help": knob.help} if knob.help else {})
-    kind = Annotated[knob.type, tyro.conf.arg(**shown)] if shown else knob.type
+def _field(knob: Any, **settings: Any) -> tuple[str, Any, Any]:
+    settings = settings | ({"help": knob.help} if knob.help else {})
+    kind = Annotated[knob.type, tyro.conf.arg(**settings)] if settings else knob.type
     return knob.name, kind, dataclasses.field(default=knob.default)
 
 

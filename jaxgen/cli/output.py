@@ -20,13 +20,13 @@ def table(rows: Sequence[Sequence[str]], names: Sequence[str], right: Sequence[s
     from rich.text import Text
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*map(Text, row))
+        table.add_row(*map(Text, row))
     with console.capture() as capture:
-        console.print(shown)
+        console.print(table)
     sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
 
 

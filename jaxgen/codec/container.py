@@ -126,12 +126,12 @@ def check_model(header: dict[str, Any], model: Any, variables: Variables, name: 
 
 def check_floats(header: dict[str, Any], steps: Steps, name: str) -> None:
     """Raises `UsageError` unless the model computes here, float for float, what it computed where a file was made."""
-    here = _versions(steps.device)
+    versions = _versions(steps.device)
     for what, value in header["with"].items():
-        if here.get(what) != value:
+        if versions.get(what) != value:
             raise UsageError(
-                f"{name} was made with {what} {value}, here is {what} {here.get(what)}, where the model may compute "
-                f"other floats: read it with {what} {value}."
+                f"{name} was made with {what} {value}, here is {what} {versions.get(what)}, where the model may "
+                f"compute other floats: read it with {what} {value}."
             )
     if header["probe"] != steps.probe():
         raise UsageError(

@@ -318,8 +318,8 @@ REASONS = {
 def why_not(model: Model, capability: type[Any]) -> str:
     """Why a model lacks a capability, in words that stand behind "cannot …: "."""
     name = capability.__name__
-    own = model.lacks.get(name) or (model.lacks.get("Latent") if capability is Decoder else None)
-    return own or REASONS.get(name) or f"it is no {name}"
+    reason = model.lacks.get(name) or (model.lacks.get("Latent") if capability is Decoder else None)
+    return reason or REASONS.get(name) or f"it is no {name}"
 
 
 def require(model: Model, capability: type[Any], purpose: str) -> Any:

@@ -137,8 +137,8 @@ def _find(root: Path, base: str, config: str | None, version: str | None) -> Pat
 def _missing(root: Path, base: str, config: str | None, version: str | None, chosen: bool) -> str:
     """Why a data set is not there and what to type, without a look at the network."""
     full = base + (f"/{config}" if config else "") + (f":{version}" if version else "")
-    if there := sorted("/".join(p.relative_to(root).parts) for p in _homes(root, base)):
-        return f"tfds:{full} is not prepared in {root}; prepared there: {', '.join(there)}"
+    if folders := sorted("/".join(p.relative_to(root).parts) for p in _homes(root, base)):
+        return f"tfds:{full} is not prepared in {root}; prepared there: {', '.join(folders)}"
     known = [*ORIGINALS] if base in ORIGINALS else library().list_builders(with_community_datasets=False)
     if base in known:
         return f"tfds:{full} is not prepared in {root}. {_command(full, str(root) if chosen else '')}"

@@ -169,15 +169,15 @@ def _balanced(data: Dataset, num: int, seed: int) -> np.ndarray:
         )
     index = []
     for i, value in enumerate(classes):
-        own = np.flatnonzero(label == value)
+        members = np.flatnonzero(label == value)
         share = num // len(classes) + (i < num % len(classes))
-        if share > len(own):
+        if share > len(members):
             least = np.unique(label, return_counts=True)[1].min()
             raise UsageError(
-                f"{data.name}: {num} labelled images are {share} of class {value}, which has {len(own)}: give "
+                f"{data.name}: {num} labelled images are {share} of class {value}, which has {len(members)}: give "
                 f"{len(classes) * least}, say."
             )
-        index.append(own[permutation(len(own), seed, i)[:share]])
+        index.append(members[permutation(len(members), seed, i)[:share]])
     return np.sort(np.concatenate(index))
 
 

@@ -64,8 +64,8 @@ def _over_devices(objective: Objective, gradient: Gradient, mesh: Mesh, shared_o
         return (total / mesh.devices.size).astype(grad.dtype)
 
     def differentiate(variables: Variables, batch: Batch, key: Any) -> Any:
-        own = own_params(variables["params"], objective)
-        shares = spread(mesh, own) if shared_out else jax.tree.map(lambda leaf: everywhere, own)
+        params = own_params(variables["params"], objective)
+        shares = spread(mesh, params) if shared_out else jax.tree.map(lambda leaf: everywhere, params)
 
         def local(variables: Variables, batch: Batch, key: Any) -> tuple[Any, dict[str, Any], Variables]:
             share = len(jax.tree.leaves(batch)[0])

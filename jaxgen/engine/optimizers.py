@@ -41,10 +41,10 @@ def muon(
     def axes(path: Any, leaf: Any) -> MuonDimensionNumbers | None:
         names = [str(getattr(key, "key", key)) for key in path]
         stacked = 1 if SCANNED in names else 0
-        own = leaf.ndim - stacked
-        if own < 2 or set(names) & set(by_adam) or not ("kernel" in names[-1] or names[-1] == "state_to_state"):
+        axes = leaf.ndim - stacked
+        if axes < 2 or set(names) & set(by_adam) or not ("kernel" in names[-1] or names[-1] == "state_to_state"):
             return None
-        first = leaf.ndim - own if names[-1] == "kernel" else leaf.ndim - 2
+        first = leaf.ndim - axes if names[-1] == "kernel" else leaf.ndim - 2
         return MuonDimensionNumbers(tuple(range(first, leaf.ndim - 1)), leaf.ndim - 1)
 
     return _muon(

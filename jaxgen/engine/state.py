@@ -87,9 +87,9 @@ def mismatch(want: Variables, have: Variables) -> str | None:
         for leaves in map(jax.tree_util.tree_leaves_with_path, (want, have))
     )
     for leaf in [*wanted, *had]:
-        there, here = (str(list(side[leaf].shape)) if leaf in side else "absent" for side in (had, wanted))
-        if there != here:
-            return f"'{leaf}' is {there} there and {here} in the model"
+        had_shape, wanted_shape = (str(list(side[leaf].shape)) if leaf in side else "absent" for side in (had, wanted))
+        if had_shape != wanted_shape:
+            return f"'{leaf}' is {had_shape} there and {wanted_shape} in the model"
     return None
 
 

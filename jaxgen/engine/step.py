@@ -89,16 +89,16 @@ def _update(recipe: Recipe, objective: Objective, gradient: Gradient) -> Callabl
 
     def update(variables: Variables, opt_state: Any, batch: Batch, key: Any) -> tuple[Any, Any, Any, Any]:
         params = variables["params"]
-        own = own_params(params, objective)
+        trained = own_params(params, objective)
         grads, metrics, updates = gradient(variables, batch, key)
         norm = optax.tree.norm(grads).astype(jnp.float32)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         if recipe.clip is not None:
             scale = jnp.minimum(1.0, recipe.clip / jnp.maximum(norm, 1e-12))
             grads = jax.tree.map(lambda g: (g * scale).astype(g.dtype), grads)
-        moves, moved_state = optimizer.update(grads, opt_state, own)
+        moves, moved_state = optimizer.update(grads, opt_state, trained)
         finite &= jnp.isfinite(optax.tree.norm(moves))
-        moved = {**variables, **updates, "params": {**params, **optax.apply_updates(own, moves)}}
+        moved = {**variables, **updates, "params": {**params, **optax.apply_updates(trained, moves)}}
         if objective.after is not None:
             moved = objective.after(moved, batch, key_named(key, "after"))
         metrics = {**metrics, "grad_norm": norm}

@@ -42,7 +42,7 @@ def strangeness(
     return -run.log_prob(image, seed, condition, progress)
 
 
-def auroc(own: Float[np.ndarray, " n"], other: Float[np.ndarray, " m"]) -> float:
+def auroc(ours: Float[np.ndarray, " n"], other: Float[np.ndarray, " m"]) -> float:
     """The probability that one of the others is larger, ties counted half: the area under the ROC curve.
 
     Raises `UsageError` where one of them is empty or a value is no finite number.
@@ -50,11 +50,13 @@ def auroc(own: Float[np.ndarray, " n"], other: Float[np.ndarray, " m"]) -> float
     >>> auroc(np.array([0.0, 1.0]), np.array([1.0, 2.0]))
     0.875
     """
-    if not (len(own) and len(other)):
-        raise UsageError(f"an AUROC compares images of two kinds, got {len(own)} of one and {len(other)} of the other.")
-    values = np.concatenate([own, other]).astype(np.float64)
+    if not (len(ours) and len(other)):
+        raise UsageError(
+            f"an AUROC compares images of two kinds, got {len(ours)} of one and {len(other)} of the other."
+        )
+    values = np.concatenate([ours, other]).astype(np.float64)
     if not np.isfinite(values).all():
         raise UsageError("an AUROC is of finite figures, and some of these images have none: train the model anew.")
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(np.repeat([0, 1], [len(own), len(other)]), values))
+    return float(roc_auc_score(np.repeat([0, 1], [len(ours), len(other)]), values))

@@ -179,7 +179,7 @@ class Trained:
 
     def _run(
         self,
-        made: tuple[Any, ...],
+        program_key: tuple[Any, ...],
         rows: Any,
         num: int,
         seed: int = 0,
@@ -188,7 +188,7 @@ class Trained:
     ) -> np.ndarray:
         """Over all rows, the program that is made by a function of `explore`, `made[0]`, and what is fixed in it."""
         check_seed(seed)
-        program, key, where = self._program(*made), jax.random.key(seed), sharded(self.mesh)
+        program, key, where = self._program(*program_key), jax.random.key(seed), sharded(self.mesh)
 
         def run(part: dict[str, Any]) -> Any:
             return program(self.variables, key, jax.device_put(part, where))

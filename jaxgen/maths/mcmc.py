@@ -141,8 +141,8 @@ def _log_proposal(to: Any, at: _State, step_size: float) -> Array:
 
 def _log_ratio(at: _State, to: _State, step_size: float) -> Array:
     """log of π(z') q(z|z') / π(z) q(z'|z)."""
-    back, there = _log_proposal(at.z, to, step_size), _log_proposal(to.z, at, step_size)
-    return to.log_density - at.log_density + back - there
+    back, forth = _log_proposal(at.z, to, step_size), _log_proposal(to.z, at, step_size)
+    return to.log_density - at.log_density + back - forth
 
 
 def _beside(mask: Array, x: Array) -> Array:

@@ -68,6 +68,20 @@ def assembled(coarse: Float[Array, "b h w c"], residuals: Sequence[Array]) -> Fl
     return x
 
 
+def laplacian_l1(difference: Float[Array, "b h w c"]) -> Float[Array, " b"]:
+    """Σ_k mean |L_k| over the levels of the Laplacian pyramid of the difference of two images: Lap₁ of 1707.05776, by
+    means in place of weighted sums. Sides are halved as long as both are even and above 4.
+
+    >>> laplacian_l1(jnp.full((1, 8, 8, 1), -0.5)).tolist()  # a constant has no details
+    [0.5]
+    """
+    sides, halvings = difference.shape[1:3], 0
+    while all(side % 2 == 0 and side > 4 for side in sides):
+        sides, halvings = (sides[0] // 2, sides[1] // 2), halvings + 1
+    coarse, residuals = laplacian(difference, halvings)
+    return jnp.stack([jnp.abs(level).mean(axis=(1, 2, 3)) for level in (*residuals, coarse)]).sum(axis=0)
+
+
 def check_sides(sides: Sequence[int], halvings: int, owner: str) -> None:
     """Raises `UsageError` unless sides can be halved so often. `owner` is what has them."""
     if any(side % 2**halvings for side in sides):

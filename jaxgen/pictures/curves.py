@@ -47,9 +47,9 @@ class Curve:
 
 def figure(panels: Mapping[str, Sequence[Curve]], labels: Sequence[str], by: str, title: str = "") -> Figure:
     """The picture: a panel for each metric by name, in it a curve for each label. `by` is "steps" or "seconds"."""
-    made = Figure(figsize=(8.0, 1.4 + 3.6 * len(panels) + 0.22 * len(labels)), layout="constrained", dpi=150)
-    FigureCanvasAgg(made)
-    axes = made.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    page = Figure(figsize=(8.0, 1.4 + 3.6 * len(panels) + 0.22 * len(labels)), layout="constrained", dpi=150)
+    FigureCanvasAgg(page)
+    axes = page.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     everything = [c for curves in panels.values() for c in curves]
     longest = max((x for c in everything for points in (c.train, c.valid) for x, _ in points), default=1.0) or 1.0
     unit, scale = _unit(longest) if by == "seconds" else ("steps", 1.0)
@@ -67,17 +67,17 @@ def figure(panels: Mapping[str, Sequence[Curve]], labels: Sequence[str], by: str
     keys = [_line(number, label) for number, label in enumerate(labels)]
     if any(c.valid for c in everything) and any(c.train for c in everything):
         keys.append(Line2D([], [], color="#888888", linewidth=0.8, label="thin: training"))
-    for entry in made.legend(handles=keys, loc="outside lower left", frameon=False, fontsize="small").get_texts():
+    for entry in page.legend(handles=keys, loc="outside lower left", frameon=False, fontsize="small").get_texts():
         entry.set_parse_math(False)
-    return made
+    return page
 
 
 def intervals(series: Mapping[str, Sequence[tuple[float, float, float]]], x: str, y: str, title: str = "") -> Figure:
     """Means with error bars over a number that grows: for each label its (number, mean, half the bar's length), the
     first two above 0. Both axes are logarithmic; lines stand a little beside each other, for bars to be seen apart."""
-    made = Figure(figsize=(8.0, 5.4), layout="constrained", dpi=150)
-    FigureCanvasAgg(made)
-    axis = made.add_subplot()
+    page = Figure(figsize=(8.0, 5.4), layout="constrained", dpi=150)
+    FigureCanvasAgg(page)
+    axis = page.add_subplot()
     for number, (label, points) in enumerate(series.items()):
         at, mean, half = np.array(points).T
         beside = 1.015 ** (number - (len(series) - 1) / 2)
@@ -99,15 +99,15 @@ def intervals(series: Mapping[str, Sequence[tuple[float, float, float]]], x: str
     axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    made.legend(loc="outside right upper", frameon=False, fontsize="small")
-    return made
+    page.legend(loc="outside right upper", frameon=False, fontsize="small")
+    return page
 
 
-def save(made: Figure, path: Path) -> None:
+def save(page: Figure, path: Path) -> None:
     """The picture as a whole PNG file or none."""
     with whole(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks is drawn as boxes
-        made.savefig(part, format="png")
+        page.savefig(part, format="png")
 
 
 def window(curves: Sequence[Curve]) -> tuple[float, float] | None:
@@ -186,7 +186,7 @@ def labelled(settings: Sequence[dict[str, str]], names: Sequence[str]) -> list[s
     """
 
     def told(chosen: Sequence[str]) -> list[str]:
-        return [", ".join(f"{name} {own[name]}" for name in chosen if name in own) for own in settings]
+        return [", ".join(f"{name} {setting[name]}" for name in chosen if name in setting) for setting in settings]
 
     def apart(labels: Sequence[str]) -> int:
         return len(set(labels))

@@ -1,5 +1,6 @@
 """A classifier's run, opened where its accuracy is good enough, as judges of samples for a recipe: by its features, in
-which sets of images are compared, and by its classes, which are held against those that samples were drawn under."""
+which sets of images are compared, and by its classes, which are held against those that samples were drawn under. A
+file of weights of Inception gives features too (`runs.inception_file`)."""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ from jaxgen.data.dataset import Split
 from jaxgen.engine.evaluate import evaluate
 from jaxgen.explore.chunks import CHUNK
 from jaxgen.explore.quality import at_levels_of, check_net, features_of
+from jaxgen.explore.trained import Trained
 from jaxgen.metrics.sets import METRICS, check_metrics, compared
 from jaxgen.runs.folder import read_object, read_run
+from jaxgen.runs.inception_file import digest, inception, is_weights
 from jaxgen.runs.load import Run, opened
 
 LEAST_ACCURACY = 80.0
@@ -51,6 +54,20 @@ def features_run(folder: str | Path, least_accuracy: float = LEAST_ACCURACY) -> 
     return run
 
 
+def features_net(name: str, shape: tuple[int, int, int], least_accuracy: float = LEAST_ACCURACY) -> Trained:
+    """What gives features of images of a shape, from what a user names: a run as `features_run` takes it, or a file of
+    weights of Inception."""
+    return inception(name, shape) if is_weights(name) else features_run(name, least_accuracy)
+
+
+def labelled(figure: str, features: str) -> str:
+    """A figure's name with that of the features behind it: "fd[classifier_mnist]" after a run's folder, "fid[6726825d]"
+    after the digest of a file of Inception's weights, of which alone the Fréchet distance is called so."""
+    if not is_weights(features):
+        return f"{figure}[{Path(features).name}]"
+    return f"{'fid' if figure == 'fd' else figure}[{digest(features)}]"
+
+
 def _accuracy(folder: Path) -> float | None:
     """Percent of test images that a finished classifier tells right."""
     if not (folder / "result.json").is_file():
@@ -61,7 +78,8 @@ def _accuracy(folder: Path) -> float | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureJudge(Judge):
-    """Compares samples with validation images by the features of a classifier's run, whose folder is `features`.
+    """Compares samples with validation images by the features of a classifier's run, whose folder is `features`, or of
+    Inception with the weights of that file.
 
     `Recipe(judges=(FeatureJudge(features="runs/classifier_mnist", metrics=("fd",), num=5000),))` tells
     "fd[classifier_mnist]" at each evaluation, by the folder's name, which can decide the best checkpoint. The metrics
@@ -82,16 +100,16 @@ class FeatureJudge(Judge):
         return {self._named(figure): way for figure, way in ways.items()}
 
     def _named(self, figure: str) -> str:
-        return f"{figure}[{Path(self.features).name}]"
+        return labelled(figure, self.features)
 
     def check(self, shape: tuple[int, ...], levels: int) -> None:
-        """Raises `UsageError` where the run gives no features of such images."""
-        check_net(_net(self.features, self.least_accuracy), shape, levels)
+        """Raises `UsageError` where there are no features of such images."""
+        check_net(_net(self.features, self.least_accuracy, shape), shape, levels)
 
     def judge(
         self, image: UInt8[np.ndarray, "num h w c"], real: UInt8[np.ndarray, "n h w c"], levels: int, condition: Any
     ) -> Mapping[str, float]:
-        samples = features_of(_net(self.features, self.least_accuracy), image, levels)
+        samples = features_of(_net(self.features, self.least_accuracy, image.shape[1:]), image, levels)
         of_real = _features_of_real(self.features, self.least_accuracy, _Images(real), levels)
         figures = compared(samples, of_real, self.metrics)
         return {name: figures[figure] for figure in figures if (name := self._named(figure)) in self.figures}
@@ -120,7 +138,7 @@ class ClassJudge(Judge):
 
     def check(self, shape: tuple[int, ...], levels: int) -> None:
         """Raises `UsageError` where the run tells no classes of such images."""
-        net = _net(self.classifier, self.least_accuracy)
+        net = _net(self.classifier, self.least_accuracy, shape)
         require(net.model, Classifier, "tell the classes of samples")
         check_net(net, shape, levels)
 
@@ -132,7 +150,7 @@ class ClassJudge(Judge):
                 "ClassJudge holds samples against the classes that they were drawn under, and these were drawn under "
                 "none: judge a model that is conditional on classes."
             )
-        net = _net(self.classifier, self.least_accuracy)
+        net = _net(self.classifier, self.least_accuracy, image.shape[1:])
         split = Split(at_levels_of(net, image, levels), np.asarray(condition, np.int32))
         error = evaluate(net.model, net.variables, split, mesh=net.mesh, batch=CHUNK)["error"]
         return {self._figure: 100.0 - error}
@@ -152,10 +170,10 @@ class _Images:
 
 
 @functools.lru_cache(maxsize=1)
-def _net(folder: str, least_accuracy: float) -> Run:
-    return features_run(folder, least_accuracy)
+def _net(name: str, least_accuracy: float, shape: Any) -> Trained:
+    return features_net(name, shape, least_accuracy)
 
 
 @functools.lru_cache(maxsize=1)
 def _features_of_real(folder: str, least_accuracy: float, real: _Images, levels: int) -> Float[np.ndarray, "n d"]:
-    return features_of(_net(folder, least_accuracy), real.array, levels)
+    return features_of(_net(folder, least_accuracy, real.array.shape[1:]), real.array, levels)

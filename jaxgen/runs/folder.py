@@ -228,11 +228,13 @@ def check_folder(folder: Path, file: recipes.RecipeFile, settings: Mapping[str, 
 
 def _check_writable(folder: Path, place: Path) -> None:
     """Raises `UsageError` unless a run can be written at its place: in the folder, or where that is to be made."""
-    there = next(path for path in (place, *place.parents) if path.exists())
-    if not there.is_dir():
-        raise UsageError(f"{folder} cannot be made, {there} is a file: give another folder with --run.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder} cannot be made, {there} cannot be written to: give another folder with --run.")
+    nearest_path = next(path for path in (place, *place.parents) if path.exists())
+    if not nearest_path.is_dir():
+        raise UsageError(f"{folder} cannot be made, {nearest_path} is a file: give another folder with --run.")
+    if not os.access(nearest_path, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{folder} cannot be made, {nearest_path} cannot be written to: give another folder with --run."
+        )
 
 
 def _check_movable(folder: Path, place: Path) -> None:
@@ -269,9 +271,9 @@ def differences(record: RunRecord, file: recipes.RecipeFile, settings: Mapping[s
         return [f"its recipe is {record.file.name}, not {file.name}"]
     changes = []
     for knob in [*record.settings, *(k for k in settings if k not in record.settings)]:
-        there, here = record.settings.get(knob, "absent"), settings.get(knob, "absent")
-        if there != here:
-            changes.append(f"{knob} is {there} there, {here} here")
+        then_value, now_value = record.settings.get(knob, "absent"), settings.get(knob, "absent")
+        if then_value != now_value:
+            changes.append(f"{knob} is {then_value} there, {now_value} here")
     then, now = (sources.sources(f.path, f.roots) for f in (record.file, file))
     for name in sorted(then.keys() | now.keys()):
         if name not in then or name not in now or not sources.same_code(then[name], now[name]):

@@ -119,9 +119,9 @@ class Run(Trained):
     def check(self, shape: tuple[int, ...], levels: int, name: str) -> None:
         """Raises `UsageError` unless images of this shape and these levels are the model's kind."""
         if tuple(shape) != tuple(self.model.shape) or levels != self.model.levels:
-            made = f"{_size(self.model.shape)} images of {self.model.levels} levels"
+            wanted = f"{_size(self.model.shape)} images of {self.model.levels} levels"
             raise UsageError(
-                f"the model of {self.folder} is made for {made}, but {name} has {_size(shape)} of {levels}: "
+                f"the model of {self.folder} is made for {wanted}, but {name} has {_size(shape)} of {levels}: "
                 "give images of that size and those levels."
             )
 
@@ -138,29 +138,29 @@ def load(folder: str | Path, step: str | int = "best", ema: bool = True) -> Run:
 
 def opened(record: RunRecord, step: str | int = "best", ema: bool = True) -> Run:
     """`load` of a run whose record was read."""
-    made = recipes.build(record.file, record.settings)
+    recipe = recipes.build(record.file, record.settings)
     mesh = make_mesh()
-    best = deciding(made)
+    best = deciding(recipe)
     name, higher = (best.name, best.higher) if best else (None, False)
-    with Checkpoints(record.folder / "checkpoints", made.keep, name, higher=higher, write=False) as checkpoints:
+    with Checkpoints(record.folder / "checkpoints", recipe.keep, name, higher=higher, write=False) as checkpoints:
         if step == "best":
             chosen = checkpoints.latest if checkpoints.best is None else checkpoints.best
         else:
             chosen = checkpoints.latest if step == "last" else int(step)
         variables = checkpoints.variables(chosen, averaged=ema, sharding=replicated(mesh))
-    _check_variables(made, variables, record.about.get("batch"), f"checkpoint {chosen} of {record.folder}")
-    return Run(made.model, variables, mesh, record.folder, record, made, int(chosen or 0))
+    _check_variables(recipe, variables, record.about.get("batch"), f"checkpoint {chosen} of {record.folder}")
+    return Run(recipe.model, variables, mesh, record.folder, record, recipe, int(chosen or 0))
 
 
-def _check_variables(made: Any, variables: Variables, arrays: Any, name: str) -> None:
+def _check_variables(recipe: Any, variables: Variables, arrays: Any, name: str) -> None:
     """Raises `UsageError` unless the variables are those of the recipe's model, naming the first that differs."""
     # Shapes come from the run's record, so that a run can be opened where its data are not.
-    batch = batch_like(made.model, made.batch, arrays)
-    wanted = jax.eval_shape(lambda batch: made.model.init(jax.random.key(0), batch), batch)
+    batch = batch_like(recipe.model, recipe.batch, arrays)
+    wanted = jax.eval_shape(lambda batch: recipe.model.init(jax.random.key(0), batch), batch)
     difference = mismatch(wanted, variables)
     if difference:
         raise UsageError(
-            f"{name} was not written by its recipe's {type(made.model).__name__}: {difference}. "
+            f"{name} was not written by its recipe's {type(recipe.model).__name__}: {difference}. "
             "Load the run with the recipe that trained it."
         )
 

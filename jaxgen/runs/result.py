@@ -12,7 +12,7 @@ from typing import Any
 from jaxgen import __version__
 
 
-def described(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[str, Any]:
+def described(recipe: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dict[str, Any]:
     """What `run.json` says beside the recipe and its knobs."""
     import jax
 
@@ -20,14 +20,14 @@ def described(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dic
     from jaxgen.data.dataset import digest, example_shapes
     from jaxgen.engine.deciding import deciding
 
-    images = isinstance(made.model, ImageModel)
+    images = isinstance(recipe.model, ImageModel)
     return {
-        "model": type(made.model).__name__,
-        **({"shape": list(made.model.shape), "levels": made.model.levels} if images else {}),
+        "model": type(recipe.model).__name__,
+        **({"shape": list(recipe.model.shape), "levels": recipe.model.levels} if images else {}),
         "data": dataset.name,
         "protocol": dataset.protocol,
-        "steps": made.steps,
-        "best": best._asdict() if (best := deciding(made)) else None,
+        "steps": recipe.steps,
+        "best": best._asdict() if (best := deciding(recipe)) else None,
         "batch": described_batch(example_shapes(dataset)),
         "examples": {name: len(split) for name, split in dataset.splits().items()},
         "digest": digest(dataset),
@@ -41,14 +41,14 @@ def described(made: Any, dataset: Any, devices: Any, args: Sequence[str]) -> dic
 
 
 def concluded(
-    made: Any, dataset: Any, outcome: Any, grid: Path | None, expected: Mapping[str, Any], seconds: float
+    recipe: Any, dataset: Any, outcome: Any, grid: Path | None, expected: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
     """What was reached, as `result.json` holds it."""
     from jaxgen.core.capabilities import Density, capabilities
     from jaxgen.engine.baselines import baselines
     from jaxgen.engine.deciding import deciding
 
-    best = deciding(made)
+    best = deciding(recipe)
     result: dict[str, Any] = {
         "step": outcome.step,
         "best_step": outcome.best_step,
@@ -56,11 +56,11 @@ def concluded(
         "metrics": outcome.metrics,
         "grid": str(grid) if grid else None,
         "seconds": round(seconds, 1),
-        "model": type(made.model).__name__,
-        "capabilities": list(capabilities(made.model)),
+        "model": type(recipe.model).__name__,
+        "capabilities": list(capabilities(recipe.model)),
     }
-    if isinstance(made.model, Density):
-        result |= {"bound": not made.model.exact, "baselines": baselines(dataset)}
+    if isinstance(recipe.model, Density):
+        result |= {"bound": not recipe.model.exact, "baselines": baselines(dataset)}
     if expected:
         result["expected"] = {name: list(bounds) for name, bounds in expected.items()}
     return result

@@ -124,8 +124,8 @@ def mixed_condition(model: Any, numbers: Sequence[int], num: int) -> Any:
     kind = model.condition
     turn = np.asarray(numbers)[np.arange(num) % len(numbers)]
     if isinstance(kind, Vector | Map):
-        made = {which: jax.random.normal(jax.random.key(which), kind.shape(model.shape)) for which in numbers}
-        return jnp.stack([made[which] for which in turn.tolist()])
+        features = {which: jax.random.normal(jax.random.key(which), kind.shape(model.shape)) for which in numbers}
+        return jnp.stack([features[which] for which in turn.tolist()])
     if isinstance(kind, Classes):
         return jnp.where(turn == kind.count, UNLABELLED, turn).astype(jnp.int32)
     example = model.example_condition(int(turn.max()) + 1)

@@ -122,20 +122,20 @@ class Subject:
 
     def weights(self, model: Any) -> Variables:
         """Random ones."""
-        made: Variables = self.once(("weights", id(model)), lambda: (model, self.networks(model, self.key)))[1]
-        return made
+        variables: Variables = self.once(("weights", id(model)), lambda: (model, self.networks(model, self.key)))[1]
+        return variables
 
     def logits(self, model: Any) -> Logits:
         """`logits_of` a model, compiled once."""
-        made: Logits = self.once(("logits", id(model)), lambda: logits_of(model))
-        return made
+        logits: Logits = self.once(("logits", id(model)), lambda: logits_of(model))
+        return logits
 
     def slope(self, model: Any, chunk: int = CHUNK) -> Probe:
         """`jacobian` of a model, compiled once for one that is as large as the small one."""
         if self.small is not None and (model.shape, model.levels) == (self.small.shape, self.small.levels):
             model, chunk = self.small, CHUNK
-        made: Probe = self.once(("jacobian", id(model)), lambda: jacobian(model, chunk))
-        return made
+        probe: Probe = self.once(("jacobian", id(model)), lambda: jacobian(model, chunk))
+        return probe
 
     def log_pmf(self, model: Any) -> Callable[[Variables, Any, Any], Array]:
         """`model.log_pmf(variables, image, condition)`, compiled once."""

@@ -112,12 +112,12 @@ def checked(subject: Subject, check: Callable[..., tuple[Check, ...]], key: Any 
     key = subject.key if key is None else key
     while True:
         try:
-            made = check(subject, key)
+            checks = check(subject, key)
         except Exception as error:
             if not subject.without_refusing():
                 return tuple(Check(name, False, f"it raised {reason(error)}") for name in CHECKS[check])
         else:
-            return made
+            return checks
 
 
 def _exact(model: Model) -> Density:

@@ -74,12 +74,12 @@ def run(args: Sequence[str]) -> int:
     pool, classes, net = _pool(run, options, any(isinstance(concept, int) for concept in concepts))
     places = [_places(word, concept, classes, options, pool) for word, concept in zip(words, concepts)]
     middle = summed(pool.code, *places)
-    shown: list[Any] = []
+    pictures: list[Any] = []
     for name, chosen in zip("ABC", places):
         mean = pool.code[chosen].mean(axis=0)[None]
         image = run.decode(np.concatenate([mean, pool.code[chosen]]), _under(pool, chosen[:1], chosen))
         heads = [f"mean of {name}", *(pool.names[place] for place in chosen)]
-        shown.append(strips([(displayed(image[None], run.model.levels), heads)]))
+        pictures.append(strips([(displayed(image[None], run.model.levels), heads)]))
     nine = run.decode(around(middle, options.noise, options.seed), _under(pool, np.repeat(places[0][0], AROUND + 1)))
     sums = strips(
         [(displayed(nine.reshape(3, 3, *nine.shape[1:]), run.model.levels), ["", "A - B + C", ""])]
@@ -90,7 +90,7 @@ def run(args: Sequence[str]) -> int:
     text = f"{path}: A − B + C of {', '.join(f'{w} ({len(p)} codes)' for w, p in zip(words, places))}"
     if options.expects is not None:
         text += _scored(run, net, options, pool, classes, places, nine, isinstance(concepts[0], int), figures)
-    save_png(framed(below([written(title), beside([below(shown), sums])])), path)
+    save_png(framed(below([written(title), beside([below(pictures), sums])])), path)
     say(options.json, figures, text)
     return 0
 
@@ -168,9 +168,16 @@ def _scored(
     from jaxgen.explore.arithmetic import score, taken_for
 
     wanted, levels = options.expects, run.model.levels
-    shown = score(taken_for(net, nine, levels), classes, wanted)
-    count = round(shown.percent * shown.trials / 100)
-    figures |= {"expects": wanted, "nine": count, "chance": shown.chance, "percent": None, "stderr": None, "trials": 0}
+    nine_scores = score(taken_for(net, nine, levels), classes, wanted)
+    count = round(nine_scores.percent * nine_scores.trials / 100)
+    figures |= {
+        "expects": wanted,
+        "nine": count,
+        "chance": nine_scores.chance,
+        "percent": None,
+        "stderr": None,
+        "trials": 0,
+    }
     text = f"; {count} of the nine are taken for class {wanted}"
     like_a = np.flatnonzero(classes == classes[places[0][0]]) if by_class else np.empty(0, int)
     others = np.setdiff1d(like_a, np.concatenate(places))
@@ -182,4 +189,4 @@ def _scored(
         text += (
             f", and {scored.percent:.4g} ± {scored.stderr:.2g} % of {scored.trials:,} other codes of A with C − B added"
         )
-    return f"{text}; {shown.chance:.3g} % of all codes are"
+    return f"{text}; {nine_scores.chance:.3g} % of all codes are"

@@ -24,8 +24,8 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.engine.devices import cpu
     from jaxgen.runs import recipes
 
-    made = recipes.build(file, settings)
-    cpu.prepare_cpu(made.batch)
-    figures = measure(made)
+    recipe = recipes.build(file, settings)
+    cpu.prepare_cpu(recipe.batch)
+    figures = measure(recipe)
     sys.stdout.write(json.dumps(figures) + "\n" if options.json else describe(figures))
     return 0

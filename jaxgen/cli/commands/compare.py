@@ -96,8 +96,10 @@ def shared(runs: Sequence[RunSummary]) -> list[str]:
 def differences(runs: Sequence[RunSummary]) -> list[str]:
     """The settings in which runs differ, one that some of them lack included."""
     every = [run.settings for run in runs]
-    names = dict.fromkeys(name for own in every for name in own)
-    return [name for name in names if len({text(own[name]) if name in own else None for own in every}) > 1]
+    names = dict.fromkeys(name for settings in every for name in settings)
+    return [
+        name for name in names if len({text(settings[name]) if name in settings else None for settings in every}) > 1
+    ]
 
 
 def text(value: Any) -> str:
@@ -116,4 +118,4 @@ def _clock(seconds: float | None) -> str:
 def _title(runs: Sequence[RunSummary]) -> str:
     """What runs have in common, above their picture."""
     model, data = ({plain(run.about.get(name, "")) for run in runs} for name in ("model", "data"))
-    return " on ".join(own.pop() for own in (model, data) if len(own) == 1 and own != {""})
+    return " on ".join(names.pop() for names in (model, data) if len(names) == 1 and names != {""})

@@ -75,8 +75,8 @@ def _list(args: Sequence[str]) -> int:
         return 0
     sys.stdout.write("--data takes one of these, or the path of an .npz, a folder of pictures, or IDX files:\n")
     sys.stdout.write("".join(f"  {form}\n" for form in forms))
-    there = "".join(f"  tfds:{name}\n" for name in prepared) or "  none; `jaxgen data prepare NAME --from FOLDER`\n"
-    sys.stdout.write(f"prepared for TFDS in {home}:\n{there}")
+    listed = "".join(f"  tfds:{name}\n" for name in prepared) or "  none; `jaxgen data prepare NAME --from FOLDER`\n"
+    sys.stdout.write(f"prepared for TFDS in {home}:\n{listed}")
     return 0
 
 

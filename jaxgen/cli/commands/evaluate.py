@@ -42,8 +42,9 @@ class Evaluate:
     metrics: flags.text("NAMES", "none") = ""  # type: ignore[valid-type]
     """fd, kid and prdc, with commas between: the Fréchet and the kernel distance, precision, recall, density and
     coverage, of samples; probe: the accuracy of logistic regression on codes."""
-    features: flags.text("RUN", "none") = ""  # type: ignore[valid-type]
-    """For metrics of samples: the run of a classifier of the same images, by whose features they are compared."""
+    features: flags.text("RUN|FILE", "none") = ""  # type: ignore[valid-type]
+    """For metrics of samples: the run of a classifier of the same images, by whose features they are compared, or a
+    file of the weights of Inception v3 as pytorch-fid has them, .pth or .npz."""
     num: Annotated[
         int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are, at most 10,000)")
     ] = None
@@ -113,7 +114,7 @@ def _judged(options: Evaluate) -> int:
     if of_samples and not options.features:
         raise UsageError(
             f"--metrics {','.join(of_samples)} compares images by the features of a classifier: name its run with "
-            "--features; `jaxgen train classifier_mnist` trains one."
+            "--features; `jaxgen train classifier_mnist` trains one. A file of Inception's weights will do too."
         )
     (run,) = open_runs(options.runs, options.step, options.batch)
     figures: dict[str, Any] = {"split": options.split, "step": run.step, "seed": options.seed}

@@ -34,24 +34,24 @@ def run(args: Sequence[str]) -> int:
         from jaxgen.runs.folder import read_run
 
         record = read_run(args[0])
-        made = recipes.build(record.file, record.settings)
+        recipe = recipes.build(record.file, record.settings)
         arrays = record.about.get("batch")
     else:
         file, options, settings = flags.with_recipe(Inspect, args, "jaxgen inspect")
-        made, arrays = recipes.build(file, settings), None
+        recipe, arrays = recipes.build(file, settings), None
     if options.table_depth < 1:
         raise UsageError(f"--table-depth must be at least 1, got {options.table_depth}.")
     from jaxgen.engine.devices import cpu
 
-    cpu.prepare_cpu(made.batch)
-    dataset = _data(made, of_run)
+    cpu.prepare_cpu(recipe.batch)
+    dataset = _data(recipe, of_run)
     if arrays is None and dataset is not None:
         from jaxgen.core.model import described_batch
         from jaxgen.data.dataset import example_shapes
 
         arrays = described_batch(example_shapes(dataset))
     # What a run's record and a data set say of a batch is what the model sees, transformed.
-    answer = _inspected(made, arrays, options.table_depth)
+    answer = _inspected(recipe, arrays, options.table_depth)
     if options.json:
         sys.stdout.write(json.dumps(answer) + "\n")
     else:
@@ -59,19 +59,19 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def _data(made: Any, of_run: bool) -> Any:
+def _data(recipe: Any, of_run: bool) -> Any:
     """The recipe's data, or None where these are not there."""
     from jaxgen.data.source import UnknownData
 
     try:
-        return made.data.load()
+        return recipe.data.load()
     except UsageError as error:
         if isinstance(error, UnknownData) and not of_run:
             raise  # mistyped; a run has had its data
         return None
 
 
-def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
+def _inspected(recipe: Any, arrays: Any, depth: int) -> dict[str, Any]:
     """All that `inspect` says, without starting a run."""
     import jax
 
@@ -79,9 +79,9 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
     from jaxgen.core.model import ImageModel, batch_like
     from jaxgen.engine.state import init_state
 
-    model = made.model
-    batch = batch_like(model, made.batch, arrays)
-    state = jax.eval_shape(lambda batch: init_state(made, batch), batch)
+    model = recipe.model
+    batch = batch_like(model, recipe.batch, arrays)
+    state = jax.eval_shape(lambda batch: init_state(recipe, batch), batch)
     images = isinstance(model, ImageModel)
     params = jax.tree_util.tree_leaves_with_path(state.variables["params"])
     modules: dict[str, dict[str, int]] = {}
@@ -95,7 +95,7 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
         "model": type(model).__name__,
         "shape": list(model.shape) if images else None,
         "levels": model.levels if images else None,
-        "data": made.data.name,
+        "data": recipe.data.name,
         "can": list(can),
         "exact": model.exact if isinstance(model, Density) else None,
         "lacks": lacks,
@@ -104,11 +104,11 @@ def _inspected(made: Any, arrays: Any, depth: int) -> dict[str, Any]:
         "modules": modules,
         "parameters": sum(m["parameters"] for m in modules.values()),
         "bytes": sum(m["bytes"] for m in modules.values()),
-        "step": _cost(made, batch),
+        "step": _cost(recipe, batch),
     }
 
 
-def _cost(made: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def _cost(recipe: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """What one training step costs on one device."""
     import jax
 
@@ -116,9 +116,9 @@ def _cost(made: Any, batch: dict[str, Any]) -> dict[str, Any]:
     from jaxgen.engine.devices.mesh import make_mesh
 
     mesh = make_mesh(jax.local_devices()[:1])
-    cost = step_cost(made, batch, None, mesh)
+    cost = step_cost(recipe, batch, None, mesh)
     del cost["compile_s"]  # of a program that may have been in the cache
-    return {"batch": made.batch, "device": mesh.devices.flat[0].platform, **cost}
+    return {"batch": recipe.batch, "device": mesh.devices.flat[0].platform, **cost}
 
 
 def _show(answer: Mapping[str, Any]) -> None:

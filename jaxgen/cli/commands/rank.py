@@ -62,8 +62,8 @@ def run(args: Sequence[str]) -> int:
     blocks = []
     for title, some in (("most likely, bits/dim", likely), ("least likely, bits/dim", unlikely)):
         if len(some):
-            shown = colour(displayed(images.image[some], run.model.levels))
-            tiles = [enlarged(picture, scale) for picture in shown]
+            pictures = colour(displayed(images.image[some], run.model.levels))
+            tiles = [enlarged(picture, scale) for picture in pictures]
             blocks += [words(title), contact_sheet(tiles, [f"{b:.2f}" for b in bits[some]], 10)]
     save_png(framed(below(blocks)), path)
     if options.json:

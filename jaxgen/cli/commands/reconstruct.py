@@ -50,8 +50,8 @@ def run(args: Sequence[str]) -> int:
     ratio, alike = _measured(back, originals.image, run.model.levels)
     some = np.linspace(0, len(back) - 1, min(len(back), options.show)).astype(int)
     scale = scale_for(run.model.shape, 64)
-    shown = [colour(displayed(images[some], run.model.levels)) for images in (originals.image, back)]
-    pairs = [beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(*shown, strict=True)]
+    pictures = [colour(displayed(images[some], run.model.levels)) for images in (originals.image, back)]
+    pairs = [beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(*pictures, strict=True)]
     captions = [caption(originals.names[i], ratio[i], None if alike is None else alike[i]) for i in some]
     save_png(framed(contact_sheet(pairs, captions, 4)), path)
     mean, equal = means(ratio, alike), np.isinf(ratio)

@@ -45,8 +45,10 @@ def run(args: Sequence[str]) -> int:
     per_dim = whole / np.prod(run.model.shape)
     high = float(np.quantile(bits, 0.995)) or 1.0
     scale = scale_for(run.model.shape, 96)
-    shown = colour(displayed(images.image, run.model.levels))
-    pairs = [beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(shown, heat(bits, high), strict=True)]
+    pictures = colour(displayed(images.image, run.model.levels))
+    pairs = [
+        beside([enlarged(a, scale), enlarged(b, scale)], 2) for a, b in zip(pictures, heat(bits, high), strict=True)
+    ]
     captions = [f"{b:.1f} bits, {d:.2f} bits/dim" for b, d in zip(whole, per_dim, strict=True)]
     bar = scale_bar("bits per pixel: 0", f"{high:.2g} or more", 160)
     save_png(framed(below([contact_sheet(pairs, captions, 4), bar], 16)), path)

@@ -81,21 +81,21 @@ def run(args: Sequence[str]) -> int:
         return 0
     asked: dict[str, Path] = {}
     home = folder if is_run(folder) and not options.fresh else None
-    made = recipes.build(dataclasses.replace(file, home=home), settings, asked)
-    prepare_cpu(made.batch // (options.num_processes or 1))
+    recipe = recipes.build(dataclasses.replace(file, home=home), settings, asked)
+    prepare_cpu(recipe.batch // (options.num_processes or 1))
     if options.distributed or (options.coordinator, options.num_processes, options.process_id) != ("", None, None):
         _speak_apart()
         where = options.coordinator or None
         processes.join(where, options.num_processes, options.process_id, heartbeat=options.heartbeat)
-    dataset = processes.together(made.data.load)
+    dataset = processes.together(recipe.data.load)
     devices = make_mesh()
     start = processes.together(lambda: _start(folder, options))
     variables = None if start is None else start.variables
-    if not is_proved(made.model):  # a second of tracing, which the library's own models have behind them
-        contract(made.model, example_shapes(dataset, made.batch))
-    parts, grafts = processes.together(lambda: _grafts(folder, options, made))
-    check(made, dataset, devices, variables, parts)
-    about = described(made, dataset, devices, ["train", *args])
+    if not is_proved(recipe.model):  # a second of tracing, which the library's own models have behind them
+        contract(recipe.model, example_shapes(dataset, recipe.batch))
+    parts, grafts = processes.together(lambda: _grafts(folder, options, recipe))
+    check(recipe, dataset, devices, variables, parts)
+    about = described(recipe, dataset, devices, ["train", *args])
     if start is not None:
         about["start"] = {"run": options.start, "step": start.step}
     if grafts:
@@ -107,18 +107,18 @@ def run(args: Sequence[str]) -> int:
         stop = stack.enter_context(_Interrupts())
         given: dict[str, Any] = {"mesh": devices, "stop": stop, "start": variables, "grafts": parts}
         if not processes.first():
-            outcome = fit(made, dataset, folder, reporter=Reporter(), **given)
+            outcome = fit(recipe, dataset, folder, reporter=Reporter(), **given)
             return (stop.code or 128 + signal.SIGTERM) if outcome.stopped else 0
         _introduce(folder, about)
-        with Report(folder, batch=made.batch, levels=about.get("levels", 256)) as report:
+        with Report(folder, batch=recipe.batch, levels=about.get("levels", 256)) as report:
             with profiled(report, folder / "profile", options.profile) as reporter:
-                outcome = fit(made, dataset, folder, reporter=reporter, **given)
+                outcome = fit(recipe, dataset, folder, reporter=reporter, **given)
             grid = report.grid_of(outcome.step if outcome.best_step is None else outcome.best_step)
         if outcome.stopped:
             sys.stderr.write(f"stopped and saved at step {outcome.step:,} in {folder}; the same command resumes.\n")
             return stop.code or 128 + signal.SIGTERM
         expected = file.expected if settings == file.defaults and not options.start else {}
-        result = concluded(made, dataset, outcome, grid, expected, time.perf_counter() - began)
+        result = concluded(recipe, dataset, outcome, grid, expected, time.perf_counter() - began)
         write_json(folder / "result.json", result)
     _tell(result, folder, options.json)
     return 0
@@ -149,14 +149,14 @@ def _start(folder: Path, options: Train) -> Any:
     return load(options.start)
 
 
-def _grafts(folder: Path, options: Train, made: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _grafts(folder: Path, options: Train, recipe: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The parts of other runs that a fresh run begins with, and their record: nothing for one that goes on."""
     from jaxgen.runs.grafts import read
     from jaxgen.runs.history import saved_steps
 
-    if not made.grafts or options.start or (not options.fresh and saved_steps(folder)):
+    if not recipe.grafts or options.start or (not options.fresh and saved_steps(folder)):
         return {}, []
-    return read(made)
+    return read(recipe)
 
 
 def _speak_apart() -> None:

@@ -75,8 +75,8 @@ def run(args: Sequence[str]) -> int:
         condition = np.tile(condition, (*changed.shape[:2], *[1] * (condition.ndim - 1)))
     image = decoded(run.decode, changed, condition)
     whole: Any = one.image if of_image else run.decode(one.code, one.condition)
-    shown = displayed(np.repeat(whole[:, None], len(dims), 0), run.model.levels)
-    blocks: list[Any] = [(shown, ["image" if of_image else "code"])]
+    pictures = displayed(np.repeat(whole[:, None], len(dims), 0), run.model.levels)
+    blocks: list[Any] = [(pictures, ["image" if of_image else "code"])]
     blocks.append((displayed(image, run.model.levels), [f"{value:.3g}" for value in values]))
     own = z.reshape(-1)[dims]
     rows = [f"z{dim} = {value:.2f}" for dim, value in zip(dims, own, strict=True)]

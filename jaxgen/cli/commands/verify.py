@@ -42,7 +42,7 @@ def run(args: Sequence[str]) -> int:
         read_run(args[0])
         cpu.prepare_cpu(1)
         opened = load(args[0])
-        made, variables, name, folder = opened.recipe, opened.variables, opened.record.file.name, Path(args[0])
+        recipe, variables, name, folder = opened.recipe, opened.variables, opened.record.file.name, Path(args[0])
     else:
         file, options, settings = flags.with_recipe(Verify, args, "jaxgen verify")
         place = _place(options)
@@ -50,10 +50,10 @@ def run(args: Sequence[str]) -> int:
         from jaxgen.runs import recipes
 
         cpu.prepare_cpu(1)
-        made, name, folder = recipes.build(file, settings), file.name, Path()
+        recipe, name, folder = recipes.build(file, settings), file.name, Path()
     from jaxgen import verification
 
-    report = verification.verify(made.model, variables, seed=made.seed, progress=_told)
+    report = verification.verify(recipe.model, variables, seed=recipe.seed, progress=_told)
     page = report.picture() if options.output or not report.ok else None
     path = place or folder / f"verify-{name}.png"
     if page is not None and place is None and not os.access(folder, os.W_OK | os.X_OK):

@@ -116,8 +116,8 @@ class Checkpoints:
             else:
                 # Orbax thinks for longer than it copies: a copy is made here, and all the rest in a thread.
                 # (The first `device_put` hands on what lies there already, which the next step overwrites.)
-                there = jax.device_put(state, host)
-                parts["state"] = jax.block_until_ready(jax.device_put(there, host, may_alias=False))
+                on_host = jax.device_put(state, host)
+                parts["state"] = jax.block_until_ready(jax.device_put(on_host, host, may_alias=False))
                 self._under_way = self._thread.submit(lambda: self._start(step, parts).result())
 
     def _start(self, step: int, parts: Mapping[str, Any]) -> Any:

@@ -77,11 +77,11 @@ class Saved:
         """Shapes and dtypes of the state, and the record of its digests."""
         record = self.texts()["digest"]
         saved = self._read(lambda: ocp.checkpointables_metadata(self.folder).metadata.get("state"))
-        there = leaves_by_name(saved)
-        if not there:
+        leaves = leaves_by_name(saved)
+        if not leaves:
             raise Damaged("the description of its state cannot be read")
         for name in record["leaves"]:
-            if name not in there:
+            if name not in leaves:
                 raise Damaged(f"leaf '{name}' is gone")
         return saved, record
 

@@ -102,8 +102,8 @@ class VQPrior(Density, Sampler, Encoder, Reconstructor):
         """Fresh variables; the prior may look at the codes of the batch's images, if there are any."""
         for_one, for_two = jax.random.split(key)
         one = self.stage_one.init(for_one, batch)
-        own = {"image": self.written(self.stage_one.codes(one, batch["image"]))} if "image" in batch else {}
-        prior = {"prior": self.stage_two.init(for_two, own)["params"]}
+        codes = {"image": self.written(self.stage_one.codes(one, batch["image"]))} if "image" in batch else {}
+        prior = {"prior": self.stage_two.init(for_two, codes)["params"]}
         if not self.first:
             return {"params": prior, "frozen": one}
         return {**one, "params": {**one["params"], **prior}}
@@ -114,15 +114,15 @@ class VQPrior(Density, Sampler, Encoder, Reconstructor):
 
     def objectives(self) -> tuple[Objective, ...]:
         """The prior's likelihood of the codes, in nats per digit; before it the VQ-VAE's loss, where it is trained."""
-        (own,) = self.stage_two.objectives()
+        (objective,) = self.stage_two.objectives()
 
         def loss(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
             codes = batch["codes"] if "codes" in batch else self.codes(variables, batch["image"])
-            value, aux = own.loss(_prior(variables), {**batch, "image": self.written(codes)}, key)
+            value, aux = objective.loss(_prior(variables), {**batch, "image": self.written(codes)}, key)
             nats = aux.metrics["nats"]
             return value, Aux({"code_nats": nats}, shown={"bits_per_code": bits_per_dim(nats, codes.shape[1:])})
 
-        prior = dataclasses.replace(own, name="prior", loss=loss, trains=("prior",), begin=self.first)
+        prior = dataclasses.replace(objective, name="prior", loss=loss, trains=("prior",), begin=self.first)
         if not self.first:
             return (prior,)
         return (*(dataclasses.replace(o, end=self.first) for o in self.stage_one.objectives()), prior)

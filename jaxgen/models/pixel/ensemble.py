@@ -111,12 +111,12 @@ class OrderEnsemble(Density, Sampler, Completer):
         return tuple(self._own_objective(i) for i in range(len(self.orders)))
 
     def _own_objective(self, member: int) -> Objective:
-        (own,) = self.members[member].objectives()
+        (objective,) = self.members[member].objectives()
 
         def loss(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
-            return own.loss(self._part(variables, member), batch, key)
+            return objective.loss(self._part(variables, member), batch, key)
 
-        return dataclasses.replace(own, name=self.orders[member], loss=loss, trains=(self.orders[member],))
+        return dataclasses.replace(objective, name=self.orders[member], loss=loss, trains=(self.orders[member],))
 
     def _shared_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         for_orders, for_net = jax.random.split(key)

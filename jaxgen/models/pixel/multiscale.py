@@ -95,8 +95,8 @@ class MultiScale(Incremental, Sampler, Completer):
 
     def _map(self, variables: Variables, small: Array) -> Array:
         """The condition of the large model, [b,h,w,map_features], from the small image 0 … 1."""
-        made: Any = self.upsample.apply(_part(variables, "upsample"), small)
-        return made[:, : self.shape[0], : self.shape[1]]
+        features: Any = self.upsample.apply(_part(variables, "upsample"), small)
+        return features[:, : self.shape[0], : self.shape[1]]
 
     def _map_of(self, variables: Variables, image: Images) -> Array:
         """The same, from whole images [b,h,w,c]."""
@@ -105,10 +105,10 @@ class MultiScale(Incremental, Sampler, Completer):
     def init(self, key: PRNGKey, batch: Batch) -> Variables:
         """Fresh parameters; each model may look at its own part of the batch's images, if there are any."""
         for_small, for_up, for_large = jax.random.split(key, 3)
-        own = {"image": self._small_image(batch["image"])} if "image" in batch else {}
+        small = {"image": self._small_image(batch["image"])} if "image" in batch else {}
         return {
             "params": {
-                "small": self.coarse.init(for_small, own)["params"],
+                "small": self.coarse.init(for_small, small)["params"],
                 "upsample": self.upsample.init(for_up, jnp.zeros((1, 2, 2, self.shape[2])))["params"],
                 "large": self.fine.init(for_large, batch)["params"],
             }
@@ -120,18 +120,18 @@ class MultiScale(Incremental, Sampler, Completer):
         Each is in nats per sub-pixel that it scores, and logs its share of the image's nats; the two shares add up to
         −log p(x). Its bits/dim are per sub-pixel that it scores.
         """
-        (own,) = self.coarse.objectives()
+        (objective,) = self.coarse.objectives()
         rest = (math.prod(self.shape[:2]) - int(self._is_small.sum())) * self.shape[2]
 
         def small(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
-            return own.loss(_part(variables, "small"), {"image": self._small_image(batch["image"])}, key)
+            return objective.loss(_part(variables, "small"), {"image": self._small_image(batch["image"])}, key)
 
         def large(variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
             nats = -self._large_log_prob(variables, batch["image"], key).mean()
             return nats / rest, Aux({"nats": nats, "bits_per_dim": nats / (rest * math.log(2.0))})
 
         return (
-            dataclasses.replace(own, name="small", loss=small, trains=("small",)),
+            dataclasses.replace(objective, name="small", loss=small, trains=("small",)),
             Objective("large", large, ("upsample", "large"), examples="separable", microbatch=self.large.piece),
         )
 

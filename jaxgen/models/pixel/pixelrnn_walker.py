@@ -137,9 +137,9 @@ class _Layers:
 
     def conv(self, name: str, taps: Any, source: Any, target: Any) -> tuple[Array, Array]:
         """Kernel [layers, taps, in, out] and bias [layers, out] of a masked convolution."""
-        own = self.params[name]
-        kernel = live_kernel(own["kernel"], taps, "B", source, target)
-        return kernel.astype(self.dtype), own["bias"].astype(self.dtype)
+        layer = self.params[name]
+        kernel = live_kernel(layer["kernel"], taps, "B", source, target)
+        return kernel.astype(self.dtype), layer["bias"].astype(self.dtype)
 
     def zeros(self, *shape: int) -> Array:
         return jnp.zeros((self.net.layers, *shape, self.batch, self.features), self.dtype)

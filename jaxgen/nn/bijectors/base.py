@@ -55,10 +55,10 @@ class Chain(Bijector):
     def init(self, key: PRNGKey, x: Examples, condition: Array | None = None) -> Params:
         """Each part is initialised on what those before it make of the batch; parts without parameters are left out."""
         params: Params = {}
-        for own, (name, part) in zip(jax.random.split(key, len(self.parts)), self._named()):
-            params[name] = part.init(own, x, condition)
+        for subkey, (name, part) in zip(jax.random.split(key, len(self.parts)), self._named()):
+            params[name] = part.init(subkey, x, condition)
             x = part.forward(params[name], x, condition)[0]
-        return {name: own for name, own in params.items() if own}
+        return {name: subkey for name, subkey in params.items() if subkey}
 
     def forward(self, params: Params, x: Examples, condition: Array | None = None) -> Moved:
         """From the first part to the last."""

@@ -117,4 +117,6 @@ class Variational(Dequantiser):
 
 def _drawn(draw: Callable[[PRNGKey, tuple[int, ...]], Array], x: Array, key: PRNGKey) -> Array:
     """A number for each of x by the keys of its examples, drawn along one axis (`nn.initial` says why)."""
-    return jax.vmap(lambda own: draw(own, (math.prod(x.shape[1:]),)))(example_keys(key, len(x))).reshape(x.shape)
+    return jax.vmap(lambda example_key: draw(example_key, (math.prod(x.shape[1:]),)))(
+        example_keys(key, len(x))
+    ).reshape(x.shape)

@@ -51,9 +51,9 @@ def _places() -> list[Path]:
     carried = package / "_recipes"  # in a wheel; in a checkout they lie beside the package
     carried = carried if carried.is_dir() else package.parent / "experiments"
     for folder in dict.fromkeys((Path("experiments").resolve(), carried)):
-        here: dict[str, list[Path]] = {}
+        local: dict[str, list[Path]] = {}
         for path in sorted(folder.rglob("*.py")):
             if re.search(r"^def recipe\(", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
-                here.setdefault(path.stem, []).append(path)
-        by_name = here | by_name
+                local.setdefault(path.stem, []).append(path)
+        by_name = local | by_name
     return [path for paths in by_name.values() for path in paths]
