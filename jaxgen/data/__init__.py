@@ -4,6 +4,7 @@ from jaxgen.data.arrays import digits, idx, npz
 from jaxgen.data.binarized_mnist import binarized_mnist
 from jaxgen.data.dataset import Dataset, Source, Split, Transform
 from jaxgen.data.picture_folder import folder
+from jaxgen.data.scenes import scenes
 from jaxgen.data.source import source
 from jaxgen.data.tfds import tfds
 from jaxgen.data.transforms import dynamic_binarization, flipped, labelled, partly_labelled, requantised
@@ -23,6 +24,7 @@ __all__ = [
     "npz",
     "partly_labelled",
     "requantised",
+    "scenes",
     "source",
     "tfds",
 ]

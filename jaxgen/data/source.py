@@ -1,6 +1,7 @@
 """`source("idx:mnist")`: the data set that a user names on a command line.
 
     digits                         scikit-learn's digits
+    scenes                         captioned scenes                size, num, objects, seed
     binarized_mnist[:PATH]         static binarised MNIST
     tfds:NAME[/CONFIG][:VERSION]   a prepared TFDS data set        data_dir, image, label, crop, resize
     idx:FOLDER                     IDX files
@@ -25,6 +26,7 @@ from jaxgen.data.arrays import digits, idx, idx_names, npz
 from jaxgen.data.binarized_mnist import amat_files, binarized_mnist
 from jaxgen.data.dataset import Dataset, Source
 from jaxgen.data.picture_folder import folder
+from jaxgen.data.scenes import scenes
 from jaxgen.data.tfds import ORIGINALS, tfds
 
 
@@ -48,8 +50,8 @@ def source(spec: str) -> Source:
             raise UsageError(f"data {spec!r}: wanted something after {kind!r}:, as in {KINDS[kind][0]}")
         make, allowed = KINDS[kind][1:]
         return _call(spec, make, rest, options, allowed)
-    if body in ("digits", "binarized_mnist"):
-        return _call(spec, {"digits": digits, "binarized_mnist": binarized_mnist}[body], None, options, {})
+    if body in NAMED:
+        return _call(spec, NAMED[body][0], None, options, NAMED[body][1])
     path = home_path(body)
     if body and path.exists():
         kind = _guess(path)
@@ -70,8 +72,19 @@ def _crop(text: str) -> str | int | tuple[int, int]:
     return text if text == "square" else _size(text)
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    first, dash, last = text.partition("-")
+    return tuple(range(int(first), int(last if dash else first) + 1))
+
+
 PICTURES: dict[str, Callable[[str], Any]] = {"crop": _crop, "resize": _size}
 WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", "levels": "a whole number"}
+WANTED |= {"size": "a whole number", "num": "a whole number", "objects": "1 or 1-2", "seed": "a whole number"}
+NAMED: dict[str, tuple[Callable[..., Source], dict[str, Callable[[str], Any]]]] = {
+    "digits": (digits, {}),
+    "binarized_mnist": (binarized_mnist, {}),
+    "scenes": (scenes, {"size": int, "num": int, "objects": _counts, "seed": int}),
+}
 KINDS: dict[str, tuple[str, Callable[..., Source], dict[str, Callable[[str], Any]]]] = {
     "tfds": ("tfds:mnist", tfds, {"data_dir": str, "image": str, "label": str, **PICTURES}),
     "idx": ("idx:FOLDER", idx, {}),
@@ -120,10 +133,10 @@ def _unknown(spec: str, body: str) -> str:
     kind, colon, _ = body.partition(":")
     names = {name: f"{name}:" for name in KINDS} if colon else {name: f"tfds:{name}" for name in ORIGINALS}
     if not colon:
-        names |= {"digits": "digits", "binarized_mnist": "binarized_mnist"}
+        names |= {name: name for name in NAMED}
     near = difflib.get_close_matches(kind, names, 1)
     hint = f" Did you mean {names[near[0]]}?" if near else ""
     return (
-        f"unknown data {spec!r}: no such name, and no such path.{hint} Known are digits, binarized_mnist, "
+        f"unknown data {spec!r}: no such name, and no such path.{hint} Known are {', '.join(NAMED)}, "
         f"{', '.join(form for form, *_ in KINDS.values())}, or an existing path."
     )

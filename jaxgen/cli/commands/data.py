@@ -64,12 +64,12 @@ def run(args: Sequence[str]) -> int:
 
 def _list(args: Sequence[str]) -> int:
     options = flags.parse(List, args, "jaxgen data list")
-    from jaxgen.data.source import KINDS
+    from jaxgen.data.source import KINDS, NAMED
     from jaxgen.data.tfds import data_home
 
     home = data_home()
     prepared = sorted({p.parent.relative_to(home).parts[0] for p in home.glob("*/**/features.json")})
-    forms = ["digits", "binarized_mnist", *(form for form, *_ in KINDS.values())]
+    forms = [*NAMED, *(form for form, *_ in KINDS.values())]
     if options.json:
         sys.stdout.write(json.dumps({"forms": forms, "tfds": prepared, "tfds_folder": str(home)}) + "\n")
         return 0
