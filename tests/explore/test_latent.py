@@ -192,11 +192,8 @@ def test_a_truncated_prior_is_the_normal_one_within_its_bound(bound):
     z = np.random.default_rng(0).standard_normal((10_000, 4)).astype(np.float32)
     cut = latent.truncated(z, bound)
     assert np.abs(cut).max() <= np.float32(bound)
-    assert (
-        scipy.stats.kstest(cut.ravel() / bound, scipy.stats.truncnorm(-bound, bound, scale=1 / bound).cdf).statistic
-        < 0.0095
-    )
-    np.testing.assert_array_equal(np.argsort(cut[:, 0], kind="stable"), np.argsort(z[:, 0], kind="stable"))
+    assert scipy.stats.kstest(cut.ravel(), scipy.stats.truncnorm(-bound, bound).cdf).statistic < 0.0095
+    assert (np.diff(cut[np.argsort(z[:, 0]), 0]) >= 0).all()
     np.testing.assert_allclose(latent.truncated(z, 30.0), z, rtol=1e-5)
 
 
