@@ -19,6 +19,7 @@ from jaxtyping import Array, Key
 
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Batch
+from jaxgen.data.vocabulary import Vocabulary
 
 Transform = Callable[[Batch, Key[Array, ""], bool], Batch]
 """`(batch, key, train) -> batch`, pure JAX: it runs inside the compiled step, and in evaluation with `train=False`."""
@@ -99,7 +100,7 @@ class Split:
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Checked splits. `levels` is what the model sees of images after `transform`; the arrays themselves may hold more.
-    0 for data without images."""
+    0 for data without images. `vocabulary` says what words the numbers of sentences stand for, where there are any."""
 
     name: str
     levels: int
@@ -108,6 +109,7 @@ class Dataset:
     test: Split | None
     protocol: str
     transform: Transform | None = None
+    vocabulary: Vocabulary | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

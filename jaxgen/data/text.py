@@ -1,137 +1,177 @@
-"""Words: sentences become numbers, and text files become ordered sentences with their neighbours.
+"""Ordered sentences: text files, or little stories made here, become sentences with the ones before and after them.
 
-A sentence is cut into words by `tokens`: lower case, numbers and marks as words of their own, an apostrophe inside a
-word kept ("don't"). A `Vocabulary` numbers the most frequent words from 3 on; 0 fills up behind a sentence, 1 ends it,
-and 2 stands for every word that is not known. So `words > 0` is the mask of a padded array, and needs no array of its
-own.
-
-    rows: int32[n, length]      the | cat | sat | . | <end> | 0 | 0
+A split has "words", "before" and "after", int32[n, length]: a sentence of its text and its two neighbours, as numbers
+of the data's `Vocabulary`, which counts the words of training alone. No sentence is a neighbour across two texts, nor
+across two splits.
 """
 
 from __future__ import annotations
 
-import collections
-import dataclasses
-import functools
+import os
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 
-from jaxgen.core.errors import UsageError
+from jaxgen.core.errors import UsageError, nearest
+from jaxgen.core.files import home_path
+from jaxgen.data.arrays import listing
+from jaxgen.data.dataset import Dataset, Source, Split, finish
+from jaxgen.data.vocabulary import Vocabulary
 
-PAD, END, UNKNOWN = range(3)
-"""What fills up behind a sentence; what ends one; a word that is not in the vocabulary."""
+LAYOUTS = ("lines", "paragraphs")
+LEAST = 30
+"""Sentences of a text at least: each of its parts holds one with two neighbours."""
 
-MARKS = ("<pad>", "<end>", "<unknown>")
-"""How these are written."""
+ABBREVIATED = frozenset(
+    ("mr", "mrs", "ms", "dr", "st", "prof", "sr", "jr", "messrs", "capt", "col", "gen", "no", "vol")
+)
+ENDING = re.compile(r"""[.!?…]+["'”’)\]]*\s+(?=["'“‘(\[—]*[^\W\d_a-zß-ÿ]|[0-9])""")
 
-TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
-STRAIGHT = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"', "–": "—"})
 
+def text(path: str | os.PathLike[str], words: int = 20_000, length: int = 30, layout: str = "lines") -> Source:
+    """The sentences of a text file, or of all `.txt` files of a folder, in UTF-8.
 
-def tokens(sentence: str) -> list[str]:
-    """The words of a sentence: in lower case, quotes straight, each mark by itself.
+    Of several files, in the order of their names, the last is the test split, and a last tenth of each other validates;
+    of a single one, the last tenth is for testing and the tenth before it for validation. `layout` says how a text is
+    cut: "lines", a sentence a line, blank lines passed over; "paragraphs", running text with blank lines between
+    paragraphs. The vocabulary has the `words` most frequent words, and a sentence of more than `length` is cut.
 
-    >>> tokens("Don't stop; it’s 12 o'clock!")
-    ["don't", 'stop', ';', "it's", '12', "o'clock", '!']
+    Raises `UsageError` for a file that is not there, is no text, or has fewer than 30 sentences.
     """
-    return TOKEN.findall(unicodedata.normalize("NFC", sentence).translate(STRAIGHT).lower())
+    where = home_path(path)
+    if layout not in LAYOUTS:
+        raise UsageError(f"text: layout must be {' or '.join(LAYOUTS)}, got {layout!r}.{nearest(layout, LAYOUTS)}")
+    for name, value, least in (("words", words, 1), ("length", length, 2)):
+        if value < least:
+            raise UsageError(f"text: {name} must be at least {least}, got {value}.")
+
+    def load() -> Dataset:
+        texts = [read(file, layout) for file in _files(where)]
+        for file, sentences in zip(_files(where), texts):
+            if len(sentences) < LEAST:
+                raise UsageError(f"{file}: wanted at least {LEAST} sentences in order, found {len(sentences)}.")
+        if len(texts) == 1:
+            (only,) = texts
+            tenth = len(only) // 10
+            parts = {"train": [only[: -2 * tenth]], "valid": [only[-2 * tenth : -tenth]], "test": [only[-tenth:]]}
+            protocol = f"{where.name}, {len(only):,} sentences; validation and test: the last two tenths"
+        else:
+            tenths = [len(sentences) // 10 for sentences in texts[:-1]]
+            parts = {"train": [sentences[:-tenth] for sentences, tenth in zip(texts, tenths)]}
+            parts |= {"valid": [sentences[-tenth:] for sentences, tenth in zip(texts, tenths)], "test": texts[-1:]}
+            protocol = f"{len(texts)} texts, {sum(map(len, texts)):,} sentences; test: {_files(where)[-1].name}, "
+            protocol += "validation: the last tenth of each other text"
+        return neighbours(where.stem, parts, words, length, protocol)
+
+    return Source(where.stem, load)
 
 
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """The words that have numbers: `words[i]` has the number i + 3.
+def neighbours(
+    name: str, parts: Mapping[str, Sequence[Sequence[str]]], words: int, length: int, protocol: str
+) -> Dataset:
+    """A data set of the texts of each split, which are sentences in order."""
+    vocabulary = Vocabulary.of((s for sentences in parts["train"] for s in sentences), words)
+    splits, told = {}, []
+    for split, texts in parts.items():
+        rows = vocabulary.rows([sentence for sentences in texts for sentence in sentences], length)
+        ends = np.cumsum([len(sentences) for sentences in texts])
+        middle = np.concatenate([np.arange(e - len(s) + 1, e - 1) for s, e in zip(texts, ends)]).astype(int)
+        splits[split] = Split(words=rows.words[middle], before=rows.words[middle - 1], after=rows.words[middle + 1])
+        told.append(f"{split}: {rows}")
+    data = finish(name, splits, None, f"{protocol}; {len(vocabulary.words):,} words known; {'; '.join(told)}")
+    return Dataset(**{**vars(data), "vocabulary": vocabulary})
 
-    >>> vocabulary = Vocabulary.of(["the cat sat.", "the cat ran."], most=3)
-    >>> vocabulary.words
-    ('.', 'cat', 'the')
-    >>> vocabulary.numbers("The cat slept.")
-    [5, 4, 2, 3, 1]
+
+def read(path: Path, layout: str = "lines") -> list[str]:
+    """The sentences of a text file. Raises `UsageError` where it is none, or is empty."""
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}: give a text file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: wanted text in UTF-8, byte {error.start} is none: save it as UTF-8.") from error
+    lines = content.splitlines() if layout == "lines" else running(content)
+    sentences = [" ".join(line.split()) for line in lines if line.strip()]
+    if not sentences:
+        raise UsageError(f"{path} is empty: give a text file with a sentence a line.")
+    return sentences
+
+
+def running(content: str) -> list[str]:
+    """The sentences of running text: cut behind ., ! and ? where a capital or a number follows, but behind Mr. and the
+    like; paragraphs, between blank lines, end one in any case.
+
+    >>> running('Mr. Hill\\nleft. "Why?" he asked.\\n\\nNobody knew')
+    ['Mr. Hill left.', '"Why?" he asked.', 'Nobody knew']
     """
-
-    words: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not self.words:
-            raise UsageError("a vocabulary needs at least one word, got none.")
-        twice = [word for word, count in collections.Counter(self.words).items() if count > 1 or word in MARKS]
-        if twice:
-            raise UsageError(f"a vocabulary must have each word once and none of {', '.join(MARKS)}, got {twice[0]!r}.")
-
-    @classmethod
-    def of(cls, sentences: Iterable[str], most: int = 20_000, least: int = 1) -> Vocabulary:
-        """The `most` most frequent words that occur `least` times or more; equally frequent ones by the alphabet.
-
-        Raises `UsageError` where there is none.
-        """
-        counts = collections.Counter(word for sentence in sentences for word in tokens(sentence))
-        ranked = sorted((word for word in counts if counts[word] >= least), key=lambda word: (-counts[word], word))
-        if not ranked:
-            raise UsageError(f"no word occurs {least} times or more in these sentences: give more text.")
-        return cls(tuple(ranked[:most]))
-
-    def __len__(self) -> int:
-        """How many numbers there are, with those of `MARKS`."""
-        return len(MARKS) + len(self.words)
-
-    @functools.cached_property
-    def _number(self) -> dict[str, int]:
-        return {word: i for i, word in enumerate(self.words, len(MARKS))}
-
-    def __contains__(self, word: object) -> bool:
-        return word in self._number
-
-    def numbers(self, sentence: str) -> list[int]:
-        """The numbers of a sentence's words, and `END`."""
-        return [*(self._number.get(word, UNKNOWN) for word in tokens(sentence)), END]
-
-    def rows(self, sentences: Sequence[str], length: int) -> Rows:
-        """Sentences as rows of a padded array. One of more than `length` numbers is cut there, and has no end."""
-        if length < 2:
-            raise UsageError(f"a row needs room for a word and the end of its sentence, at least 2, got {length}.")
-        words, cut, count, unknown = np.zeros((len(sentences), length), np.int32), 0, 0, 0
-        for row, sentence in zip(words, sentences):
-            numbers = self.numbers(sentence)
-            cut += len(numbers) > length
-            numbers = numbers[:length]
-            row[: len(numbers)] = numbers
-            count += sum(number != END for number in numbers)
-            unknown += numbers.count(UNKNOWN)
-        return Rows(words, cut, unknown, count)
-
-    def sentence(self, row: Sequence[int] | Int[np.ndarray, " length"]) -> str:
-        """The words of a row up to its end, with spaces between; of an unknown word, `<unknown>`."""
-        names = (*MARKS, *self.words)
-        ended = list(row).index(END) if END in row else len(row)
-        return " ".join(names[int(number)] for number in row[:ended] if number != PAD)
-
-    def checked(self, sentences: Sequence[str], length: int, name: str) -> Rows:
-        """`rows` of sentences that a user gave. Raises `UsageError` for one without a known word, by its number and the
-        `name` of where it stands."""
-        rows = self.rows(sentences, length)
-        bare = np.flatnonzero((rows.words <= UNKNOWN).all(axis=1))
-        if len(bare):
-            raise UsageError(
-                f"{name}, line {bare[0] + 1}: none of its words is known to this model's {len(self.words):,}, "
-                f"got {sentences[bare[0]][:60]!r}: leave it out, or use other words."
-            )
-        return rows
+    sentences = []
+    for paragraph in re.split(r"\n\s*\n", content):
+        paragraph, start = " ".join(paragraph.split()), 0
+        for match in ENDING.finditer(paragraph):
+            last = re.search(r"(\w+)\.$", paragraph[start : match.end()].rstrip())
+            if last and (
+                last[1].lower() in ABBREVIATED or (len(last[1]) == 1 and last[1].isupper() and last[1] != "I")
+            ):
+                continue
+            sentences.append(paragraph[start : match.end()].strip())
+            start = match.end()
+        sentences.append(paragraph[start:])
+    return [sentence for sentence in sentences if sentence]
 
 
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Sentences as numbers, int32[n, length], and how many sentences were `cut`, words are `unknown`, of the `count` of
-    all words that are left."""
+def _files(where: Path) -> list[Path]:
+    if where.is_dir():
+        files = sorted(file for file in where.iterdir() if file.suffix.lower() == ".txt" and file.is_file())
+        if not files:
+            raise UsageError(f"{where}: wanted .txt files there, {listing(where)}")
+        return files
+    if not where.is_file():
+        raise UsageError(f"{where}: there is no such text file or folder of .txt files.")
+    return [where]
 
-    words: Int[np.ndarray, "n length"]
-    cut: int
-    unknown: int
-    count: int
 
-    def __str__(self) -> str:
-        n, length = self.words.shape
-        share = f"{self.unknown / max(1, self.count):.1%} of words unknown"
-        return f"{n:,} sentences, {self.cut:,} of them cut at {length} words; {share}"
+NAMES = ("anna", "ben", "clara", "david", "emma", "felix")
+THINGS = ("ball", "book", "boat", "cake", "drum", "kite")
+COLOURS = ("red", "blue", "green", "yellow")
+PLACES = ("garden", "kitchen", "lake", "market", "school")
+
+
+def stories(num: int = 2000, words: int = 20_000, length: int = 16, seed: int = 0) -> Source:
+    """Little stories of six sentences, made by a seed: who had what, where it was taken, met whom, and went to whom.
+
+    Name, thing, colour, place and friend go on from sentence to sentence, so that a neighbour can be known in part, and
+    the phrasing is drawn. A tenth of the stories validates, and a tenth is for testing.
+
+    >>> data = stories(num=30).load()
+    >>> data.vocabulary.sentence(data.test["words"][0])
+    'he takes the red boat to the kitchen .'
+    """
+    if num < 10:
+        raise UsageError(f"stories: num must be at least 10, got {num}.")
+
+    def load() -> Dataset:
+        draw = np.random.Generator(np.random.Philox(key=[seed, num]))
+        texts, tenth = [_story(draw) for _ in range(num)], num // 10
+        parts = {"train": texts[: -2 * tenth], "valid": texts[-2 * tenth : -tenth], "test": texts[-tenth:]}
+        return neighbours("stories", parts, words, length, f"{num:,} little stories by seed {seed}")
+
+    return Source("stories", load)
+
+
+def _story(draw: np.random.Generator) -> list[str]:
+    def one(forms: Sequence[str]) -> str:
+        return forms[int(draw.integers(len(forms)))]
+
+    who, friend = (NAMES[i] for i in draw.permutation(len(NAMES))[:2])
+    thing, colour, place = one(THINGS), one(COLOURS), one(PLACES)
+    they, them = ("she", "her") if who in NAMES[::2] else ("he", "him")
+    return [
+        one((f"{who} has a {colour} {thing}.", f"there is a {colour} {thing} that belongs to {who}.")),
+        one((f"{they} takes the {colour} {thing} to the {place}.", f"today {they} goes to the {place} with it.")),
+        one((f"in the {place} {who} meets {friend}.", f"{friend} waits for {them} in the {place}.")),
+        one((f'"what a nice {thing}!" says {friend}.', f"{friend} likes the {colour} {thing} very much.")),
+        one((f"so {who} gives the {thing} to {friend}.", f"{they} lets {friend} play with the {thing}.")),
+        one((f"now the {colour} {thing} is {friend}'s.", f"{friend} thanks {who} and goes home.")),
+    ]

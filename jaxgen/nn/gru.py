@@ -17,7 +17,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxgen.nn.initial import normal
 
 
 @jax.custom_vjp
@@ -108,17 +110,30 @@ class GRU(nn.Module):
 
 class SentenceEncoder(nn.Module):
     """A vector of `features` numbers for each sentence: the state behind its last word. Where `two_way`, half of it is
-    that of a GRU which reads forwards, and half that of one which reads backwards."""
+    that of a GRU which reads forwards, and half that of one which reads backwards.
 
+    Words are numbers below `words`, of which 0 fills up behind a sentence (`mask_of`). Each has a learned vector of
+    `embedding` numbers, in the parameter "embedding", which decoders may share.
+    """
+
+    words: int
+    embedding: int
     features: int
     two_way: bool = False
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b t i"], mask: Bool[Array, "b t"]) -> Float[Array, "b d"]:
+    def __call__(self, words: Int[Array, "b t"]) -> Float[Array, "b d"]:
+        table, mask = self.param("embedding", normal(0.1), (self.words, self.embedding)), mask_of(words)
+        x = table[words]
         if not self.two_way:
             return GRU(self.features, dtype=self.dtype, name="forwards")(x, mask)[:, -1]
         half = self.features // 2
         forwards = GRU(half, dtype=self.dtype, name="forwards")(x, mask)[:, -1]
         backwards = GRU(self.features - half, backwards=True, dtype=self.dtype, name="backwards")(x, mask)[:, 0]
         return jnp.concatenate([forwards, backwards], axis=-1)
+
+
+def mask_of(words: Int[Array, "*b t"]) -> Bool[Array, "*b t"]:
+    """Where a row of numbers holds its sentence: 0 fills up behind it."""
+    return words > 0

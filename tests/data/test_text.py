@@ -1,54 +1,92 @@
-"""Words and vocabularies."""
+"""Text files and stories as sentences with their neighbours."""
 
 import numpy as np
 import pytest
 
 from jaxgen.core.errors import UsageError
-from jaxgen.data.text import END, UNKNOWN, Vocabulary, tokens
+from jaxgen.data.source import source
+from jaxgen.data.text import neighbours, running, stories, text
 
-SENTENCES = ("The cat sat on the mat.", "It was a cat; the cat's own mat!", "Nobody — not even he — saw.")
+
+def written(folder, **texts):
+    folder.mkdir(exist_ok=True)
+    for name, content in texts.items():
+        (folder / f"{name}.txt").write_text(content, encoding="utf-8")
+    return folder
 
 
-def test_tokens_keep_apostrophes_inside_words_and_split_marks():
-    assert tokens("“Don’t,” said Mr. O'Neil—twice_2") == [
-        *('"', "don't", ",", '"', "said", "mr", ".", "o'neil", "—", "twice", "_", "2")
+def counted(name, num):
+    return "\n\n".join(f"{name} {i}." for i in range(num))
+
+
+def test_neighbours_stay_inside_texts_and_splits():
+    texts = {"train": [["a b", "b", "c"], ["d", "e", "f", "g"]], "valid": [["a", "b", "c"]]}
+    data = neighbours("letters", texts, 10, 4, "by hand")
+    say = data.vocabulary.sentence
+    triples = [tuple(map(say, rows)) for rows in zip(*(data.train[n] for n in ("before", "words", "after")))]
+    assert triples == [("a b", "b", "c"), ("d", "e", "f"), ("e", "f", "g")]
+    assert len(data.valid) == 1
+
+
+def test_of_a_folder_the_last_text_is_for_testing_and_the_vocabulary_is_that_of_training(tmp_path):
+    folder = written(tmp_path / "texts", b=counted("two", 40), a=counted("one", 30), c=counted("three", 35), d="\n")
+    (folder / "d.txt").rename(folder / "notes.md")
+    data = text(folder, words=100, length=6).load()
+    say = data.vocabulary.sentence
+    # Ends of the texts have a neighbour on one side only, and so have the ends of their parts.
+    assert [len(split) for split in data.splits().values()] == [27 - 2 + 36 - 2, 3 - 2 + 4 - 2, 35 - 2]
+    assert say(data.train["words"][0]) == "one 1 ."
+    assert say(data.train["after"][24]) == "one 26 ."
+    assert [say(row) for row in data.valid["words"]] == ["one 28 .", "two <unknown> .", "two <unknown> ."]
+    assert say(data.test["before"][0]) == "<unknown> 0 ."
+    assert "test: c.txt" in data.protocol
+
+
+def test_of_one_file_the_last_tenths_are_held_out(tmp_path):
+    path = written(tmp_path, book=counted("line", 50)) / "book.txt"
+    data = source(f"text:{path},words=9,length=4").load()
+    assert [len(split) for split in data.splits().values()] == [38, 3, 3]
+    assert data.train["words"].shape == (38, 4)
+    assert len(data.vocabulary.words) == 9
+    assert "0 of them cut at 4 words" in data.protocol
+    assert source(str(path)).load().train["words"].shape == (38, 30)
+    assert source(f"text:{path},length=3").load().protocol.count("of them cut at 3 words") == 3
+
+
+def test_running_text_is_cut_at_sentence_ends_only():
+    assert running('Dr. No came at 5.30 p.m. on\nMay 3. Did J. Smith see? "Yes!" It ends…\n\nso') == [
+        *("Dr. No came at 5.30 p.m. on May 3.", "Did J. Smith see?", '"Yes!"', "It ends…", "so")
     ]
-    assert tokens("CAFE\u0301") == tokens("café")  # a letter with its accent apart
-    assert tokens(" \t") == []
+    assert running("And so do I. Elsewhere I.\n \n\tEnd") == ["And so do I.", "Elsewhere I.", "End"]
 
 
-def test_tokens_of_joined_tokens_are_the_same():
-    for sentence in SENTENCES:
-        assert tokens(" ".join(tokens(sentence))) == tokens(sentence)
+def test_stories_go_on_with_what_they_are_about():
+    data = stories(num=50).load()
+    again = stories(num=50).load()
+    assert all(np.array_equal(data.train[name], again.train[name]) for name in data.train)
+    assert not np.array_equal(data.train["words"], stories(num=50, seed=1).load().train["words"])
+    assert [len(split) for split in data.splits().values()] == [160, 20, 20]
+    say = data.vocabulary.sentence
+    for place, after in zip(data.train["words"][1::4], data.train["before"][1::4]):
+        assert {w for w in say(place).split() if w in ("garden", "lake")} == {
+            w for w in say(after).split() if w in ("garden", "lake")
+        }
 
 
-def test_a_vocabulary_has_the_most_frequent_words_first():
-    vocabulary = Vocabulary.of(["b a", "a b c", "c b d"], most=3)
-    assert vocabulary.words == ("b", "a", "c")
-    assert Vocabulary.of(["b a", "a b c", "c b d"], least=2).words == ("b", "a", "c")
-    assert len(vocabulary) == 6
-    assert vocabulary.numbers("a d b") == [4, UNKNOWN, 3, END]
-
-
-def test_rows_and_sentences_are_inverse_where_words_are_known():
-    vocabulary = Vocabulary.of(SENTENCES)
-    rows = vocabulary.rows(SENTENCES, 20)
-    assert [vocabulary.sentence(row) for row in rows.words] == [" ".join(tokens(s)) for s in SENTENCES]
-    assert ((rows.words > 0).sum(axis=1) == [len(tokens(s)) + 1 for s in SENTENCES]).all()
-    assert (rows.cut, rows.unknown, rows.count) == (0, 0, sum(len(tokens(s)) for s in SENTENCES))
-
-
-def test_a_sentence_that_is_cut_has_no_end_and_is_counted():
-    vocabulary = Vocabulary.of(["a b c d"])
-    rows = vocabulary.rows(["a b", "a b c", "a b x d"], 3)
-    np.testing.assert_array_equal(rows.words, [[3, 4, END], [3, 4, 5], [3, 4, UNKNOWN]])
-    assert (rows.cut, rows.unknown, rows.count) == (2, 1, 8)
-
-
-def test_bad_words_are_refused():
-    with pytest.raises(UsageError, match="no word occurs 2 times"):
-        Vocabulary.of(["a b"], least=2)
-    with pytest.raises(UsageError, match="each word once"):
-        Vocabulary(("a", "b", "a"))
-    with pytest.raises(UsageError, match=r"notes.txt, line 2: none of its words is known"):
-        Vocabulary(("a", ".")).checked(["a .", "x y"], 5, "notes.txt")
+def test_bad_texts_are_one_sentence_each(tmp_path):
+    folder = written(tmp_path, empty=" \n\n", short=counted("a", 5))
+    (folder / "latin.txt").write_bytes("naïve".encode("latin-1"))
+    for name, words in (
+        ("empty.txt", "is empty"),
+        ("short.txt", "at least 30 sentences"),
+        ("latin.txt", "UTF-8"),
+        ("none.txt", "no such text file"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            text(folder / name).load()
+    with pytest.raises(UsageError, match=r"wanted \.txt files"):
+        text(written(tmp_path / "bare")).load()
+    with pytest.raises(UsageError, match="layout must be lines or paragraphs, got 'line'"):
+        text(folder, layout="line")
+    with pytest.raises(UsageError, match="length must be at least 2"):
+        source(f"text:{folder},length=1")
