@@ -41,7 +41,7 @@ def dynamic_binarization(source: Source) -> Source:
         return dataclasses.replace(
             data,
             levels=2,
-            transform=_then(data.transform, binarize(data.levels)),
+            transform=chained(data.transform, binarize(data.levels)),
             protocol=f"{data.protocol}; dynamic binarisation, drawn at training and at evaluation",
         )
 
@@ -63,7 +63,7 @@ def flipped(source: Source) -> Source:
 
     def change(data: Dataset) -> Dataset:
         protocol = f"{data.protocol}; training images flipped left to right at random"
-        return dataclasses.replace(data, transform=_then(data.transform, flip), protocol=protocol)
+        return dataclasses.replace(data, transform=chained(data.transform, flip), protocol=protocol)
 
     return _changed(source, "flipped", change)
 
@@ -118,6 +118,36 @@ def labelled(source: Source, num: int, seed: int = 0) -> Source:
         return dataclasses.replace(data, train=take(data.train, _balanced(data, num, seed)), protocol=protocol)
 
     return _changed(source, f"{num} labels, draw {seed}", change)
+
+
+def by_attribute(source: Source, name: str) -> Source:
+    """Labels are 1 where the array `name` of a split is above 0, and 0 elsewhere: whether an attribute is there, of
+    which 0 says that it is not.
+
+    Raises `UsageError` for data without that array, one that is no whole number for each image, and an attribute that
+    all images of training have, or none.
+
+    >>> from jaxgen.data import digits
+    >>> np.bincount(by_attribute(digits(), "label").load().test.label).tolist()
+    [38, 322]
+    """
+
+    def change(data: Dataset) -> Dataset:
+        def convert(split: Split) -> Split:
+            values = split.arrays.get(name)
+            if values is None or values.ndim != 1 or values.dtype.kind not in "iub":
+                held = ", ".join(f"{n} {array.dtype}{[*array.shape[1:]]}" for n, array in split.items())
+                raise UsageError(
+                    f"{data.name}: wanted an array {name!r} with a whole number for each image, found {held}."
+                )
+            return split.replaced(label=(values > 0).astype(np.int32))
+
+        splits = {split: convert(of) for split, of in data.splits().items()}
+        if len(np.unique(splits["train"].label)) < 2:
+            raise UsageError(f"{data.name}: {name!r} is above 0 in all training images or none, and tells nothing.")
+        return dataclasses.replace(data, **splits, protocol=f"{data.protocol}; labels: whether {name} is above 0")
+
+    return _changed(source, f"by {name}", change)
 
 
 def partly_labelled(source: Source, num: int, seed: int = 0) -> Source:
@@ -185,7 +215,8 @@ def _changed(source: Source, what: str, change: Callable[[Dataset], Dataset]) ->
     return Source(f"{source.name} ({what})", lambda: change(source.load()))
 
 
-def _then(first: Transform | None, second: Transform) -> Transform:
+def chained(first: Transform | None, second: Transform) -> Transform:
+    """Both transforms, one after the other, each with a key of its own; the second where there is no first."""
     if first is None:
         return second
 

@@ -1,6 +1,7 @@
 """Looking into a GAN from the command line: pictures against the run's own numbers, bad input in one sentence."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import recipes
@@ -11,7 +12,7 @@ import jaxgen
 from jaxgen.core.images import to_float
 from jaxgen.explore.arithmetic import around, summed, taken_for
 from jaxgen.explore.features import nearest, responses
-from jaxgen.explore.removal import forget
+from jaxgen.explore.removal import box_of, coloured, forget, hits, shows_in
 from jaxgen.pictures.grid import displayed
 
 NET = "ConvClassifier(shape=(size, size, 1), levels=levels, conv=(2,), hidden=4)"
@@ -104,6 +105,23 @@ def test_a_generator_without_the_maps_that_speak_for_a_box(runs, gan, capsys):
     assert all(shown_in("x.png", image) for image in (*gan.decode(z), *np.asarray(net(z))))
 
 
+def test_an_object_is_found_and_counted_by_its_colour(runs, gan, capsys):
+    do = ("remove", runs / "gan", "--colour", 230, "--near", 25, "--least", 2, "--marked", 5, "--trials", 20)
+    told = answered(capsys, *do, "--num", 3, "-o", "x.png")
+    generator = lambda z: gan.model.decode(gan.variables, z)  # noqa: E731
+    z = gan.prior(23)
+    boxes = [box_of(there, 2) for there in coloured(displayed(gan.decode(z), 17), (230,), 25)]
+    marked = [number for number, box in enumerate(boxes) if box and shows_in(box, (8, 8), (4, 4))][:5]
+    assert told["samples"][:3] == marked[:3]
+    net, maps = forget(generator, z[marked], [boxes[number] for number in marked], 0, (8, 8))
+    assert told["maps"] == np.flatnonzero(maps).tolist()
+    others = np.setdiff1d(np.arange(23), marked)
+    before, after = (displayed(np.asarray(of(jnp.asarray(z[others]))), 17) for of in (generator, net))
+    actual = hits(before, after, (230,), 25, 2)
+    assert (told["gone"], told["trials"]) == (actual.percent, actual.trials)
+    assert told["psnr"] == pytest.approx(actual.psnr)
+
+
 def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
     do = ("nearest", runs / "gan", "--num", 3, "--neighbours", 2, "--among", 50, "--seed", 4, "-o", "n.png")
     actual = answered(capsys, *do, "--features", runs / "net", "--least-accuracy", 0)
@@ -130,7 +148,9 @@ def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
         (["responses", "gan", "--layer", "3"], ["there is no layer 3", "0 (4×4×4)"]),
         (["responses", "gan", "--features", "4"], ["layer 0 has features 0 to 3, got 4"]),
         (["remove", "net", "0:0,0,4,4"], ["ConvClassifier cannot forget an object"]),
-        (["remove", "gan"], ["wants RUN N:TOP,LEFT,BOTTOM,RIGHT"]),
+        (["remove", "gan"], ["wants RUN N:TOP,LEFT,BOTTOM,RIGHT", "--colour"]),
+        (["remove", "gan", "--colour", "1", "2", "3"], ["a colour of 1 numbers from 0 to 255"]),
+        (["remove", "gan", "--colour", "77", "--near", "0", "--least", "64"], ["none of 508 samples has 64 pixels"]),
         (["remove", "gan", "0:0,0,4"], ["a box is N:TOP,LEFT,BOTTOM,RIGHT", "'0:0,0,4'"]),
         (["remove", "gan", "0:0,0,9,4"], ["the box 0,0,9,4", "bottom ≤ 8"]),
         (["remove", "gan", "0:0,0,4,4", "--layer", "1"], ["there is no layer 1", "0 (4×4×4)"]),

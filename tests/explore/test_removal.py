@@ -7,7 +7,7 @@ import pytest
 
 from jaxgen.core.errors import UsageError
 from jaxgen.explore.features import layers, with_relus
-from jaxgen.explore.removal import forget, inside, without
+from jaxgen.explore.removal import box_of, coloured, forget, hits, inside, without
 
 SIZE, OBJECT = 8, 3
 
@@ -56,12 +56,32 @@ def test_maps_that_are_taken_out_are_zero_and_others_as_they_were():
     assert tree["b"][1].tolist() == [-2.0, 6.0]
 
 
+def test_what_was_removed_is_counted_by_the_objects_colour():
+    """Boxes that the colour finds are those that are known; all squares go and the rest is as it was, while without
+    maps that are not the square's it stays and the floor goes."""
+    z, others = places(12, 0), places(50, 1)
+    image = lambda net: np.asarray(jnp.round(100.0 * jnp.clip(net(others), 0, 2.5)), np.uint8)  # noqa: E731
+    found = [box_of(there) for there in coloured(np.asarray(jnp.round(100.0 * drawn(z)), np.uint8), (140,), 40)]
+    assert found == boxes_of(z)
+    net, maps = forget(drawn, z, found, 0, (SIZE, SIZE, 1))
+    told = hits(image(drawn), image(net), (140,), 40)
+    assert (told.percent, told.stderr, told.psnr, told.trials) == (100.0, 0.0, float("inf"), 50)
+    told = hits(image(drawn), image(without(drawn, 0, ~maps)), (140,), 40)
+    floor = np.mean(image(drawn)[image(drawn) < 100].astype(float) ** 2)
+    assert told.percent == 0.0
+    assert told.psnr == pytest.approx(10 * np.log10(255**2 / floor), abs=1.0)
+
+
 def test_boxes_on_a_coarser_map_hold_the_pixels_whose_centres_they_hold():
     actual = inside((2, 0, 8, 4), (8, 8, 1), (4, 4, 5))
     np.testing.assert_array_equal(actual, [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]])
 
 
 def test_what_cannot_be_removed_is_said():
+    with pytest.raises(UsageError, match=r"a colour of 3 numbers from 0 to 255, .* got 1, 2 and 60"):
+        coloured(np.zeros((1, 2, 2, 3), np.uint8), (1, 2), 60)
+    with pytest.raises(UsageError, match=r"none of 2 images has 3 pixels of the colour 9"):
+        hits(*[np.zeros((2, 4, 4, 1), np.uint8)] * 2, (9,), 0, 3)
     for box in ((0, 0, 9, 3), (-1, 0, 3, 3), (3, 3, 3, 5), (0, 5, 3, 4)):
         with pytest.raises(UsageError, match=r"wants 0 ≤ top < bottom ≤ 8 and 0 ≤ left < right ≤ 8"):
             forget(drawn, places(1, 0), [box], 0, (8, 8, 1))
