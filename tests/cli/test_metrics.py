@@ -1,6 +1,7 @@
 """`jaxgen evaluate --metrics`: figures of samples and codes against the functions that they stand on; bad input."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -8,15 +9,19 @@ import pytest
 from helpers import recipes as face_recipes
 from helpers.cli import answered, refused, said
 from helpers.runs import ONE
+from helpers.stand_ins import Untrained
 
 import jaxgen
+from jaxgen.core.capabilities import Features
 from jaxgen.core.errors import UsageError
+from jaxgen.core.images import to_float
 from jaxgen.engine import preflight
 from jaxgen.engine.deciding import Deciding, deciding
 from jaxgen.explore.quality import features_of, probe, quality
 from jaxgen.metrics.frechet import frechet_distance
 from jaxgen.runs import feature_judge
 from jaxgen.runs.feature_judge import FeatureJudge, features_run
+from jaxgen.runs.inception_file import InceptionFile
 
 MADE = {
     "vae": ("VAE", "VAE(shape=(size, size, 1), levels=levels, latent=3, hidden=(8,))"),
@@ -100,6 +105,28 @@ def test_a_judge_tells_the_distance_and_decides(runs, vae, net):
     missing = dataclasses.replace(vae.recipe, judges=(FeatureJudge(features="nowhere"),))
     with pytest.raises(UsageError, match="there is no run nowhere"):
         preflight.check(missing, vae.dataset, ONE)
+
+
+def test_features_of_a_file_are_called_after_its_digest(runs, vae, tmp_path, capsys, monkeypatch):
+    """With the pixels in the place of Inception's features, which take long to compile."""
+    file = tmp_path / "weights.npz"
+    np.savez(file, **{"Conv2d_1a_3x3.conv.weight": np.zeros((32, 3, 3, 2), np.float32)})
+    do = ("evaluate", runs / "vae", "--metrics", "fd,kid", "--features", file, "--num", 40)
+    message = refused(capsys, *do)
+    assert "wanted the array Conv2d_1a_3x3.conv.weight" in message
+    assert "[32, 3, 3, 3], got shape [32, 3, 3, 2]" in message
+    name = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    pixels = dataclasses.make_dataclass("Pixels", [], bases=(Untrained, Features), frozen=True, kw_only=True)
+    pixels.features = lambda self, variables, image: to_float(image, 256).reshape(len(image), -1)
+    pixels.__abstractmethods__ = frozenset()
+    net = InceptionFile(pixels(shape=(8, 8, 1), levels=256), {}, ONE, name)
+    monkeypatch.setattr(feature_judge, "inception", lambda name, shape: net)
+    expected = quality(vae, net, vae.dataset, ("fd", "kid"), 40)
+    code, out, _ = said(capsys, *do)
+    assert code == 0
+    assert out.startswith(f"FID[{name}]  {expected.figures['fd']:.4g}, floor ")
+    assert f"\nKID[{name}]  {expected.figures['kid']:.4g} ± " in out
+    assert {*FeatureJudge(features=str(file), metrics=("fd", "kid")).figures} == {f"fid[{name}]", f"kid[{name}]"}
 
 
 def test_a_classifier_that_is_not_good_enough_is_refused(runs):

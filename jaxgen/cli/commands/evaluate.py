@@ -133,26 +133,35 @@ def _samples_judged(run: Any, dataset: Any, metrics: Sequence[str], options: Eva
     from jaxgen.cli.progress import counted
     from jaxgen.core.capabilities import Sampler, require
     from jaxgen.explore.quality import most, other_split, quality
-    from jaxgen.runs.feature_judge import features_run
+    from jaxgen.runs.feature_judge import features_net
+    from jaxgen.runs.inception_file import InceptionFile
 
     require(run.model, Sampler, "be judged by its samples")
-    net = features_run(options.features, options.least_accuracy)
+    net: Any = features_net(options.features, run.model.shape, options.least_accuracy)
+    of_file = isinstance(net, InceptionFile)
     num = options.num or most(dataset, (options.split, other_split(dataset, options.split)))
     with counted(4 * num, "images drawn and described") as progress:
         judged = quality(run, net, dataset, metrics, num, options.split, options.seed, options.batch, progress)
     notes = []
     if run.model.levels != net.model.levels:
-        notes.append(f"images of {run.model.levels} levels were spread over the {net.model.levels} of the classifier")
+        whose = "Inception" if of_file else "the classifier"
+        notes.append(f"images of {run.model.levels} levels were spread over the {net.model.levels} of {whose}")
     if "fd" in metrics and num <= judged.dims:
         notes.append(
             f"{num:,} images have no covariance of full rank in {judged.dims} features: FD is far above what it is of "
             "many images; give more, or take kid, which is unbiased"
         )
-    name = net.record.file.name
+    name = net.digest if of_file else net.record.file.name
+    capitals = {"fd": "FID" if of_file else "FD", "kid": "KID"}
     figures |= {**judged.figures, "floor": judged.floor, "floor_of": judged.floor_of, "num": num, "dims": judged.dims}
-    figures |= {"features": name, "features_run": options.features, "features_step": net.step, "notes": notes}
+    figures |= {"features": name, "notes": notes}
+    figures |= (
+        {"features_file": options.features}
+        if of_file
+        else {"features_run": options.features, "features_step": net.step}
+    )
     shown = [figure for figure in judged.figures if not figure.endswith("_stderr")]
-    labels = [f"{figure.upper() if figure in ('fd', 'kid') else figure}[{name}]" for figure in shown]
+    labels = [f"{capitals.get(figure, figure)}[{name}]" for figure in shown]
     width = max(map(len, labels))
     lines = [
         f"{label:<{width}}  {_with_error(judged.figures, figure)}, floor {_with_error(judged.floor, figure)}"
