@@ -7,6 +7,7 @@
     idx:FOLDER                     IDX files
     npz:FILE                       arrays                          levels
     folder:DIR                     pictures                        crop, resize
+    pairs:DIR                      pictures, and their inputs      inputs (a folder, or left or right), crop, resize
     PATH                           whichever of these lies there
 
 Options follow after commas: `folder:faces,crop=128,resize=32`.
@@ -25,6 +26,7 @@ from jaxgen.core.files import home_path
 from jaxgen.data.arrays import digits, idx, idx_names, npz
 from jaxgen.data.binarized_mnist import amat_files, binarized_mnist
 from jaxgen.data.dataset import Dataset, Source
+from jaxgen.data.pairs import pairs
 from jaxgen.data.picture_folder import folder
 from jaxgen.data.scenes import scenes
 from jaxgen.data.tfds import ORIGINALS, tfds
@@ -90,6 +92,7 @@ KINDS: dict[str, tuple[str, Callable[..., Source], dict[str, Callable[[str], Any
     "idx": ("idx:FOLDER", idx, {}),
     "npz": ("npz:FILE.npz", npz, {"levels": int}),
     "folder": ("folder:DIR", folder, PICTURES),
+    "pairs": ("pairs:DIR,inputs=DIR", pairs, {"inputs": str, **PICTURES}),
     "binarized_mnist": ("binarized_mnist:PATH", binarized_mnist, {}),
 }
 

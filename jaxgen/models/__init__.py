@@ -9,6 +9,7 @@ from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
+from jaxgen.models.gan.pix2pix import Pix2Pix
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -43,6 +44,7 @@ __all__ = [
     "Glow",
     "MultiScale",
     "OrderEnsemble",
+    "Pix2Pix",
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelSNAIL",

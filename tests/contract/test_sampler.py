@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from contract.zoo import KEY, ONE_EACH, OTHER, ROWS, compiled, rows, same, variables_of
+from contract.zoo import KEY, ONE_EACH, OTHER, ROWS, compiled, rows, same, sampler_of, variables_of
 
 from jaxgen.core.capabilities import Latent, Sampler
 
@@ -10,7 +10,7 @@ from jaxgen.core.capabilities import Latent, Sampler
 @rows(Sampler, ONE_EACH)
 def test_sampling_is_keyed(name):
     model = ROWS[name]
-    sample = compiled(model, "sample", 5)
+    sample = sampler_of(model, 5)
     image = sample(variables_of(model), KEY)
     assert image.shape == (5, *model.shape)
     assert image.dtype == jnp.uint8
@@ -33,7 +33,7 @@ def test_codes_of_the_prior_decode_to_images(name):
     assert image.dtype == jnp.uint8
     assert int(image.max()) < model.levels
     if type(model).sample is Latent.sample:
-        assert same(image, compiled(model, "sample", 5)(variables_of(model), KEY))
+        assert same(image, sampler_of(model, 5)(variables_of(model), KEY))
 
 
 @rows(Latent, ONE_EACH)

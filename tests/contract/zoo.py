@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.core.conditions import Classes
+from jaxgen.core.conditions import Classes, Map, tail
 from jaxgen.core.model import Model
 from jaxgen.data.dataset import Dataset, Source, Split
 from jaxgen.engine.devices.mesh import make_mesh, replicated
@@ -26,6 +26,7 @@ from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
+from jaxgen.models.gan.pix2pix import Pix2Pix
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
@@ -160,6 +161,7 @@ ROWS: dict[str, Model] = {
     "semi-supervised-gan": SemiSupervisedGAN(
         shape=(5, 4, 1), levels=4, latent=4, hidden=(12, 8), generator_hidden=(12,)
     ),
+    "pix2pix": Pix2Pix(shape=(6, 7, 1), levels=4, condition=Map(2), features=2, depth=2, patch=16, critic_features=2),
     "meg": MEG(shape=(4, 4, 1), levels=4, net="dense", latent=5, features=1, energy_steps=1, norm="none"),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
@@ -178,7 +180,18 @@ def rows(capability=Model, names=tuple(ROWS)):
 def batch_of(model, num=BATCH, seed=0):
     draw = np.random.default_rng(seed)
     image = draw.integers(0, model.levels, (num, *model.shape)).astype(np.uint8)
-    return {"image": jnp.asarray(image), "label": jnp.asarray(draw.integers(0, 10, num), jnp.int32)}
+    model = getattr(model, "model", model)
+    batch = {"image": jnp.asarray(image), "label": jnp.asarray(draw.integers(0, 10, num), jnp.int32)}
+    if isinstance(model.condition, Map):
+        batch["condition"] = jnp.asarray(draw.random((num, *tail(model.condition, model.shape)), np.float32))
+    return batch
+
+
+@functools.cache
+def sampler_of(model, num):
+    """`(variables, key) -> image`, compiled: under the conditions of a batch where the model has no example of them."""
+    condition = batch_of(model, num).get("condition")
+    return jax.jit(lambda variables, key: model.sample(variables, key, num, condition))
 
 
 @functools.cache
