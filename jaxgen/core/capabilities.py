@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -33,6 +33,9 @@ class Scored(Model):
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     """Which way it is better."""
+
+    ratios: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Further figures of a split, by name: the mean of one score by the mean of another, nats by words, say."""
 
     by_example: ClassVar[bool] = False
     """Promises that the scores of an example depend on it alone and draw nothing: devices may share a batch."""

@@ -8,6 +8,8 @@
     npz:FILE                       arrays                          levels
     folder:DIR                     pictures                        crop, resize
     pairs:DIR                      pictures, and their inputs      inputs (a folder, or left or right), crop, resize
+    text:FILE or text:FOLDER       sentences in order              words, length, layout
+    stories                        little stories made here        words, length
     PATH                           whichever of these lies there
 
 Options follow after commas: `folder:faces,crop=128,resize=32`.
@@ -29,6 +31,7 @@ from jaxgen.data.dataset import Dataset, Source
 from jaxgen.data.pairs import pairs
 from jaxgen.data.picture_folder import folder
 from jaxgen.data.scenes import scenes
+from jaxgen.data.text import stories, text
 from jaxgen.data.tfds import ORIGINALS, tfds
 
 
@@ -80,10 +83,12 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 PICTURES: dict[str, Callable[[str], Any]] = {"crop": _crop, "resize": _size}
-WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", "levels": "a whole number"}
+WORDS: dict[str, Callable[[str], Any]] = {"words": int, "length": int}
+WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", **dict.fromkeys(("levels", *WORDS), "a whole number")}
 WANTED |= {"size": "a whole number", "num": "a whole number", "objects": "1 or 1-2", "seed": "a whole number"}
 NAMED: dict[str, tuple[Callable[..., Source], dict[str, Callable[[str], Any]]]] = {
     "digits": (digits, {}),
+    "stories": (stories, WORDS),
     "binarized_mnist": (binarized_mnist, {}),
     "scenes": (scenes, {"size": int, "num": int, "objects": _counts, "seed": int}),
 }
@@ -94,6 +99,7 @@ KINDS: dict[str, tuple[str, Callable[..., Source], dict[str, Callable[[str], Any
     "folder": ("folder:DIR", folder, PICTURES),
     "pairs": ("pairs:DIR,inputs=DIR", pairs, {"inputs": str, **PICTURES}),
     "binarized_mnist": ("binarized_mnist:PATH", binarized_mnist, {}),
+    "text": ("text:FILE.txt", text, {**WORDS, "layout": str}),
 }
 
 
@@ -109,14 +115,14 @@ def _call(
     spec: str, make: Callable[..., Source], first: str | None, options: dict[str, str], allowed: dict[str, Any]
 ) -> Source:
     values = {}
-    for name, text in options.items():
+    for name, typed in options.items():
         if name not in allowed:
             known = "its options are " + ", ".join(allowed) if allowed else "it takes none"
             raise UsageError(f"data {spec!r}: unknown option {name!r}; {known}")
         try:
-            values[name] = allowed[name](text)
+            values[name] = allowed[name](typed)
         except ValueError as error:
-            raise UsageError(f"data {spec!r}: cannot read {name}={text!r}; {name} wants {WANTED[name]}") from error
+            raise UsageError(f"data {spec!r}: cannot read {name}={typed!r}; {name} wants {WANTED[name]}") from error
     return make(**values) if first is None else make(first, **values)
 
 
@@ -124,6 +130,8 @@ def _guess(path: Path) -> str:
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return "binarized_mnist" if path.stem == "binarized_mnist" else "npz"
+        if path.suffix.lower() == ".txt":
+            return "text"
         raise UsageError(f"{path}: wanted a folder or an .npz file, found a {path.suffix or 'nameless'} file")
     if any((split, kind) == ("train", "images") for split, kind, _ in idx_names(path)):
         return "idx"

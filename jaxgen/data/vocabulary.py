@@ -81,6 +81,10 @@ class Vocabulary:
     def _number(self) -> dict[str, int]:
         return {word: i for i, word in enumerate(self.words, len(MARKS))}
 
+    @functools.cached_property
+    def _names(self) -> dict[int, str]:
+        return dict(enumerate((*MARKS, *self.words)))
+
     def __contains__(self, word: object) -> bool:
         return word in self._number
 
@@ -103,10 +107,23 @@ class Vocabulary:
         return Rows(words, cut, unknown, count)
 
     def sentence(self, row: Sequence[int] | Int[np.ndarray, " length"]) -> str:
-        """The words of a row up to its end, with spaces between; of an unknown word, `<unknown>`."""
-        names = (*MARKS, *self.words)
+        """The words of a row up to its end, with spaces between; of a number that has no word, `<unknown>`."""
+        names = self._names
         ended = list(row).index(END) if END in row else len(row)
-        return " ".join(names[int(number)] for number in row[:ended] if number != PAD)
+        return " ".join(names.get(int(number), MARKS[UNKNOWN]) for number in row[:ended] if number != PAD)
+
+    def lines(self, rows: Int[np.ndarray, "n *k length"]) -> list[str]:
+        """A line of text for each row, or for each k rows, with an arrow from one to the next."""
+        return [" → ".join(map(self.sentence, row.reshape(-1, row.shape[-1]))) for row in rows]
+
+    def __str__(self) -> str:
+        """All words with spaces between, as the record of a run holds them; `Vocabulary.read` gives them back."""
+        return " ".join(self.words)
+
+    @classmethod
+    def read(cls, words: str) -> Vocabulary:
+        """The vocabulary of which `words` are all words."""
+        return cls(tuple(words.split(" ")))
 
     def checked(self, sentences: Sequence[str], length: int, name: str) -> Rows:
         """`rows` of sentences that a user gave. Raises `UsageError` for one without a known word, by its number and the

@@ -19,6 +19,7 @@ from jaxgen.core.errors import UsageError
 from jaxgen.core.model import ImageModel, Variables, batch_like
 from jaxgen.data.dataset import digest
 from jaxgen.data.source import source
+from jaxgen.data.vocabulary import Vocabulary
 from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.engine.deciding import deciding
 from jaxgen.engine.devices.mesh import make_mesh, replicated
@@ -60,6 +61,16 @@ class Run(Trained):
             raise UsageError(f"{str(error).rstrip('.')}; the run was started in {started}.") from error
         self._compare(dataset)
         return dataset
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        """What words the numbers of the run's sentences stand for, from its record. Raises `UsageError` for a run of
+        data without sentences."""
+        words = self.record.about.get("vocabulary")
+        if not isinstance(words, str):
+            trained_on = f"{type(self.model).__name__} was trained on {self.record.about['data']}"
+            raise UsageError(f"{self.folder} knows no words: {trained_on}, which has none. Give a run of a text model.")
+        return Vocabulary.read(words)
 
     def _compare(self, dataset: Any) -> None:
         """Warns where the data are others than those that the run was started on."""

@@ -31,6 +31,7 @@ def described(recipe: Any, dataset: Any, devices: Any, args: Sequence[str]) -> d
         "batch": described_batch(example_shapes(dataset)),
         "examples": {name: len(split) for name, split in dataset.splits().items()},
         "digest": digest(dataset),
+        **({} if dataset.vocabulary is None else {"vocabulary": str(dataset.vocabulary)}),
         "devices": f"{devices.devices.size} {devices.devices.flat[0].platform}",
         "processes": jax.process_count(),
         "versions": {"jaxgen": __version__, "jax": jax.__version__, "python": sys.version.split()[0]},
