@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 from jaxtyping import Array, Float, Int
 
 from jaxgen.core.errors import UsageError
 from jaxgen.explore.chunks import in_chunks
+from jaxgen.maths.rewriting import called, rewritten
 
 Net = Callable[[Array], Any]
 Rule = Callable[[int, Array, Array], Array]
@@ -31,9 +31,6 @@ Images = Float[Array | np.ndarray, "b h w c"]
 
 RELUS = ("relu", "leaky_relu")
 """Functions of jax by whose names ReLUs are known."""
-
-CALLS = ("jit", "pjit", "custom_jvp_call", "remat2", "checkpoint")
-"""Operations that only call what they hold."""
 
 ROWS = 1000
 """Rows whose distances to all others are in memory at a time."""
@@ -77,10 +74,8 @@ def with_relus(net: Net, rule: Rule) -> Net:
     would give y."""
 
     def changed(x: Array | np.ndarray) -> Any:
-        closed, shape = jax.make_jaxpr(net, return_shape=True)(x)
         numbers = itertools.count()
-        flat = _evaluate(closed.jaxpr, closed.consts, [x], lambda x, y: rule(next(numbers), x, y))
-        return jax.tree.unflatten(jax.tree.structure(shape), flat)
+        return rewritten(net, _is_relu, lambda values, results: rule(next(numbers), values[0], results[0]))(x)
 
     return changed
 
@@ -159,6 +154,10 @@ def nearest(
     return np.stack(places), np.stack(distances)
 
 
+def _is_relu(equation: Any) -> bool:
+    return called(equation) is not None and equation.params.get("name") in RELUS
+
+
 @jax.custom_vjp
 def _guide(x: Array, y: Array) -> Array:
     """y, the output of a ReLU of x, from where the gradient goes back to x as it is guided."""
@@ -174,46 +173,3 @@ def _guide_back(x: Array, back: Array) -> tuple[Array, Array]:
 
 
 _guide.defvjp(_guide_forward, _guide_back)
-
-
-def _evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], rule: Callable[..., Array]) -> list[Any]:
-    """The results of a jaxpr whose ReLUs give `rule(x, y)`."""
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments]))
-    for equation in jaxpr.eqns:
-        given = [x.val if isinstance(x, Literal) else values[x] for x in equation.invars]
-        inner = _called(equation)
-        if inner is not None and equation.params.get("name") in RELUS:
-            results = [rule(given[0], _bound(jaxpr, equation, given)[0])]
-        elif inner is not None and _holds(inner.jaxpr):
-            results = _evaluate(inner.jaxpr, inner.consts, given, rule)
-        else:
-            results = _bound(jaxpr, equation, given)
-        values.update(zip(equation.outvars, results))
-    return [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.outvars]
-
-
-def _bound(jaxpr: Any, equation: Any, given: Sequence[Any]) -> list[Any]:
-    """The results of an operation of a jaxpr, as it stands."""
-    read = {x: value for x, value in zip(equation.invars, given) if not isinstance(x, Literal)}
-    about = jaxpr.debug_info.with_unknown_names()
-    alone = Jaxpr((), list(read), equation.outvars, [equation], effects=equation.effects, debug_info=about)
-    return list(jaxpr_as_fun(ClosedJaxpr(alone, ()))(*read.values()))
-
-
-def _called(equation: Any) -> Any:
-    """The closed jaxpr that an operation calls, None where it does something else."""
-    if equation.primitive.name not in CALLS:
-        return None
-    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-    return inner if hasattr(inner, "consts") else ClosedJaxpr(inner, ())
-
-
-def _holds(jaxpr: Any) -> bool:
-    """Whether a ReLU is called anywhere in it."""
-
-    def each() -> Iterator[bool]:
-        for equation in jaxpr.eqns:
-            inner = _called(equation)
-            yield inner is not None and (equation.params.get("name") in RELUS or _holds(inner.jaxpr))
-
-    return any(each())
