@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 from jaxtyping import Bool
 
-from jaxgen.core.conditions import Classes, Map, Vector, array_of
+from jaxgen.core.conditions import Classes, Map, Text, Vector, array_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import requantise
 from jaxgen.data.arrays import read_npz
@@ -163,7 +163,8 @@ def labels(model: Any, label: int, num: int) -> np.ndarray:
 
 def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> np.ndarray | None:
     """What `num` images are drawn by: one label for all, the array `condition` of an .npz, again and again where it has
-    fewer, or, of a model of vectors or maps, `example_condition` of the run's data. None leaves it to the model.
+    fewer, or, of a model of vectors, maps or sentences, `example_condition` of the run's data. None leaves it to the
+    model.
 
     Raises `UsageError` for a file without that array, and for conditions that are not of the model's kind.
     """
@@ -171,8 +172,8 @@ def conditions(run: Any, num: int, label: int | None = None, file: str = "") -> 
         return labels(run.model, label, num)
     kind = run.model.condition
     if not file:
-        return example_condition(run.model, run.dataset, num) if isinstance(kind, Vector | Map) else None
-    if kind is not None and not isinstance(kind, Vector | Map):
+        return example_condition(run.model, run.dataset, num) if isinstance(kind, Vector | Map | Text) else None
+    if kind is not None and not isinstance(kind, Vector | Map | Text):
         raise UsageError(f"--condition {file}: {type(run.model).__name__} is conditional on classes: give a --label.")
     arrays = read_npz(Path(file))
     if "condition" not in arrays or not len(np.atleast_1d(arrays["condition"])):

@@ -1,7 +1,8 @@
-"""What a model may be conditioned on: a class, a vector, or a map as large as the image.
+"""What a model may be conditioned on: a class, a vector, a map as large as the image, or a sentence.
 
 A model's field `condition` holds one of these kinds, or None. What is passed as `condition=` is then `int32[b]`
-labels, `float[b,size]` vectors or `float[b,h,w,channels]` maps; nets get it as features (`features`).
+labels, `float[b,size]` vectors, `float[b,h,w,channels]` maps or `int32[b,length]` words; nets get it as features
+(`features`), but for words, of which a model makes a vector itself.
 """
 
 from __future__ import annotations
@@ -83,12 +84,39 @@ class Map:
         return (*image[:2], self.channels)
 
 
-Kind = Classes | Vector | Map
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A sentence of at most `length` words by their numbers, which are below `words`; 0 fills up behind it. In its
+    place may be the vector of `size` numbers that the model makes of one: of what lies between two sentences, say."""
+
+    words: int
+    length: int
+    size: int
+
+    def __post_init__(self) -> None:
+        at_least(self, words=2, length=1, size=1)
+
+    @property
+    def features(self) -> int:
+        """How many numbers nets get."""
+        return self.size
+
+    def shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a sentence, whatever the image."""
+        return (self.length,)
+
+
+Kind = Classes | Vector | Map | Text
 
 
 def array_of(kind: Kind) -> str:
     """The name of the array of a batch that holds conditions of the kind."""
-    return "label" if isinstance(kind, Classes) else "condition"
+    return "label" if isinstance(kind, Classes) else "words" if isinstance(kind, Text) else "condition"
+
+
+def dtype_of(kind: Kind) -> Any:
+    """The dtype of that array."""
+    return jnp.int32 if isinstance(kind, Classes | Text) else jnp.float32
 
 
 def tail(kind: Kind | None, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -108,18 +136,21 @@ def check(kind: Kind | None, condition: Any, num: int, model: str, shape: tuple[
     if condition is None:
         if isinstance(kind, Classes) and kind.dropout:
             return
-        wanted = {Classes: "labels", Vector: "vectors", Map: "maps"}[type(kind)]
+        wanted = {Classes: "labels", Vector: "vectors", Map: "maps", Text: "sentences"}[type(kind)]
         raise UsageError(f"{model} is conditional on {wanted}: give them as condition")
+    dtype = condition.dtype if hasattr(condition, "dtype") else np.asarray(condition).dtype
     if isinstance(kind, Classes):
         if np.shape(condition) != (num,):
             raise UsageError(f"{model} wants a label for each of {num} images, got shape {np.shape(condition)}")
-        dtype = condition.dtype if hasattr(condition, "dtype") else np.asarray(condition).dtype
         if not np.issubdtype(dtype, np.integer):
             raise UsageError(f"{model} wants labels that are integers, got {dtype}")
         if not isinstance(condition, jax.core.Tracer):
             _check_labels(kind, np.asarray(condition), model)
         return
-    wanted_shape = (num, *kind.shape(shape))
+    if isinstance(kind, Text) and np.issubdtype(dtype, np.integer):
+        _check_words(kind, condition, num, model)
+        return
+    wanted_shape = (num, kind.size) if isinstance(kind, Text) else (num, *kind.shape(shape))
     if np.shape(condition) != wanted_shape:
         raise UsageError(f"{model} wants a condition of shape {wanted_shape}, got {np.shape(condition)}")
     if not isinstance(condition, jax.core.Tracer) and not np.isfinite(np.asarray(condition)).all():
@@ -134,6 +165,18 @@ def _check_labels(kind: Classes, labels: np.ndarray, model: str) -> None:
         raise UsageError(f"{model} knows the classes 0 to {kind.count - 1}{also}: got {wrong}")
 
 
+def _check_words(kind: Text, words: Any, num: int, model: str) -> None:
+    if np.shape(words) != (num, kind.length):
+        raise UsageError(
+            f"{model} wants sentences as words [{num}, {kind.length}], got shape {[*np.shape(words)]}: fill up with 0"
+        )
+    if not isinstance(words, jax.core.Tracer):
+        words = np.asarray(words)
+        wrong = words[(words < 0) | (words >= kind.words)]
+        if wrong.size:
+            raise UsageError(f"{model} knows the words 0 to {kind.words - 1}, got {wrong[0]}: allow it more words")
+
+
 def features(kind: Kind | None, condition: Any, num: int) -> Float[Array, "b h w k"] | None:
     """A condition as features of each pixel: height and width are 1 where all pixels share them."""
     if kind is None:
@@ -142,7 +185,7 @@ def features(kind: Kind | None, condition: Any, num: int) -> Float[Array, "b h w
         labels = jnp.full((num,), UNLABELLED) if condition is None else jnp.asarray(condition)
         return jax.nn.one_hot(labels, kind.count)[:, None, None]
     condition = jnp.asarray(condition, jnp.float32)
-    return condition[:, None, None] if isinstance(kind, Vector) else condition
+    return condition if isinstance(kind, Map) else condition[:, None, None]
 
 
 def drop(kind: Kind | None, condition: Any, key: Any) -> Any:

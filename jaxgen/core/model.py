@@ -126,10 +126,14 @@ class Model(abc.ABC):
         return batch[name]
 
     def example_condition(self, num: int) -> Any:
-        """A condition for `num` examples to show what the model does: each class in turn. None where only data have
-        one."""
+        """A condition for `num` examples to show what the model does: each class in turn, or each word. None where only
+        data have one."""
         if isinstance(self.condition, conditions.Classes):
             return np.arange(num, dtype=np.int32) % self.condition.count
+        if isinstance(self.condition, conditions.Text):
+            words = np.zeros((num, self.condition.length), np.int32)
+            words[:, 0] = 1 + np.arange(num) % (self.condition.words - 1)
+            return words
         return None
 
     def check_condition(self, condition: Any, num: int) -> None:
@@ -145,8 +149,9 @@ class Model(abc.ABC):
         self.check_condition(self.condition_of(batch), rows(batch))
 
     def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
-        """Arrays by name that a person wants to see at an evaluation, beside samples: pictures uint8[b,h,w,c], or what
-        `readable` makes lines of. `batch` are some validation examples. Compiled by the engine."""
+        """Arrays by name that a person wants to see at an evaluation, beside samples: pictures uint8[b,h,w,c], a pair
+        of them in rows, uint8[b,k,h,w,c], and the words of the sentence beside each row, or what `readable` makes lines
+        of. `batch` are some validation examples. Compiled by the engine."""
         return {}
 
     def derived(self, variables: Variables, batch: Batch) -> Batch:
@@ -195,8 +200,11 @@ def batch_like(model: Model, num: int, arrays: Mapping[str, Any] | None = None) 
         "image": jax.ShapeDtypeStruct((num, *model.shape), jnp.uint8),
         "label": jax.ShapeDtypeStruct((num,), jnp.int32),
     }
-    beside = conditions.tail(model.condition, model.shape)
-    return batch | ({"condition": jax.ShapeDtypeStruct((num, *beside), jnp.float32)} if beside else {})
+    kind = model.condition
+    if kind is None or isinstance(kind, conditions.Classes):
+        return batch
+    beside = jax.ShapeDtypeStruct((num, *kind.shape(model.shape)), conditions.dtype_of(kind))
+    return batch | {conditions.array_of(kind): beside}
 
 
 def described_batch(batch: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

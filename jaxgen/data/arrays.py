@@ -30,6 +30,7 @@ KNOWN = {
     "image": "image", "images": "image", "x": "image",
     "label": "label", "labels": "label", "y": "label",
     "condition": "condition", "conditions": "condition",
+    "sentence": "sentence", "sentences": "sentence", "caption": "sentence", "captions": "sentence",
 }  # fmt: skip
 """What arrays of an `.npz` may be called beside the split's name, in any letter case."""
 
@@ -160,7 +161,8 @@ def read_idx(file: str | os.PathLike[str]) -> np.ndarray:
 def npz(file: str | os.PathLike[str], levels: int | None = None) -> Source:
     """A `.npz` of arrays: images `train`, `valid`, `test` (or `images` alone), labels as `train_label` … or `labels`,
     and what else a model is conditioned on as `train_condition` … or `condition`: vectors [n,k], maps [n,h,w,k] or
-    [n,h,w]. Any other `train_NAME` (`valid_NAME`, `test_NAME`) with a row for each image comes along as NAME.
+    [n,h,w]; lines of text about images as `train_sentence` … or `sentences` or `captions`, [n] or [n,k]. Any other
+    `train_NAME` (`valid_NAME`, `test_NAME`) with a row for each image comes along as NAME.
 
     Images are [n,h,w,c], [n,h,w] for one channel, or, where 2 levels are stated, [n,k] of bits packed by `np.packbits`
     for binary squares (as in `binarized_mnist.npz`: 98 bytes for 28×28). Splits have the names that `split_names`

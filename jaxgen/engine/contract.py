@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.core.capabilities import Decoder, Density, Encoder, Latent, Reconstructor, Sampler, Scored
-from jaxgen.core.conditions import Map, Vector
+from jaxgen.core.conditions import Map, Text, Vector
 from jaxgen.core.errors import UsageError
 from jaxgen.core.keys import at_places
 from jaxgen.core.model import (
@@ -119,7 +119,7 @@ def _check_capabilities(model: Any, variables: Variables, batch: Batch, key: Any
     condition = model.condition_of(batch)
     if isinstance(model, Scored):
         result = _traced(f"{name}.scores", model.scores, variables, batch, key)
-        if model.figure not in result:
+        if model.figure not in (*result, *model.ratios):
             raise UsageError(f"{name}.scores must give its figure '{model.figure}', it gives {', '.join(result)}.")
         for figure, x in result.items():
             _wants(f"{name}.scores, '{figure}'", x, (num,), None, "one number for each example, summed over pixels")
@@ -131,12 +131,12 @@ def _check_capabilities(model: Any, variables: Variables, batch: Batch, key: Any
         result = _traced(f"{name}.log_prob", model.log_prob, variables, image, key, condition)
         _wants(f"{name}.log_prob", result, (num,), None, "nats of each image, summed over pixels")
     if isinstance(model, Sampler):
-        drawn = condition if isinstance(model.condition, Map | Vector) else model.example_condition(num)
+        drawn = condition if isinstance(model.condition, Map | Vector | Text) else model.example_condition(num)
         call: Callable[..., Any] = lambda v, k, c: model.sample(v, k, num, c)  # noqa: E731
         _wants(f"{name}.sample", _traced(f"{name}.sample", call, variables, key, drawn), *images)
     if isinstance(model, Latent):
         z = _traced(f"{name}.prior", lambda key: model.prior(key, num), key)
-        drawn = condition if isinstance(model.condition, Map | Vector) else model.example_condition(num)
+        drawn = condition if isinstance(model.condition, Map | Vector | Text) else model.example_condition(num)
         _wants(f"{name}.decode", _traced(f"{name}.decode", model.decode, variables, z, drawn), *images)
     if isinstance(model, Encoder):
         z = _traced(f"{name}.encode", model.encode, variables, image, condition)

@@ -16,7 +16,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxgen.core.capabilities import Density, ImportanceWeighted, Scored, require
-from jaxgen.core.conditions import Map, Vector
+from jaxgen.core.conditions import Map, Text, Vector
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import bits_per_dim
 from jaxgen.core.model import Batch, Model, Variables
@@ -41,7 +41,11 @@ def summary(model: Scored, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What `evaluate` returns, from the figures of each example."""
     count = len(next(iter(scores.values())))
     means: dict[str, Any] = {name: float(x.mean()) for name, x in scores.items()}
-    errors = {f"{name}_stderr": float(x.std(ddof=1) / np.sqrt(count)) for name, x in scores.items() if count > 1}
+    spreads = dict(scores)
+    for name, (above, below) in model.ratios.items():
+        means[name] = means[above] / means[below]
+        spreads[name] = (scores[above] - means[name] * scores[below]) / means[below]  # to first order (delta method)
+    errors = {f"{name}_stderr": float(x.std(ddof=1) / np.sqrt(count)) for name, x in spreads.items() if count > 1}
     return means | errors | {"count": count} | ({"bound": not model.exact} if isinstance(model, Density) else {})
 
 
@@ -105,9 +109,9 @@ def scores(
 
 
 def example_condition(model: Model, dataset: Any, num: int) -> Any:
-    """A condition for `num` images to show what the model does: its own example, or for a model of vectors or maps
-    those of the first validation images, again and again where they are fewer."""
-    if not isinstance(model.condition, Vector | Map):
+    """A condition for `num` images to show what the model does: its own example, or for a model of vectors, maps or
+    sentences those of the first validation images, again and again where they are fewer."""
+    if not isinstance(model.condition, Vector | Map | Text):
         return model.example_condition(num)
     batch = {name: array[np.arange(num) % len(array)] for name, array in split_arrays(dataset.valid).items()}
     if dataset.transform is not None:

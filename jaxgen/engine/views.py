@@ -19,6 +19,8 @@ from jaxgen.engine.devices.mesh import place, replicated, sharded
 from jaxgen.engine.evaluate import example_condition
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import key_named
+from jaxgen.pictures.grid import displayed
+from jaxgen.pictures.told import told
 
 CHUNK = 100
 """Samples that are drawn at a time for judges, rounded up to the devices."""
@@ -83,7 +85,23 @@ class Views:
             program = jax.jit(shower, out_shardings=replicated(self.mesh))
             self._shower = lambda variables: program(variables, place(batch, replicated(self.mesh)))
         for name, array in self._shower(variables).items():
-            yield name, model.readable(name, np.asarray(array))
+            vocabulary = self.dataset.vocabulary
+            if isinstance(array, tuple):
+                yield name, self._told(*map(np.asarray, array))
+                continue
+            shown = np.asarray(array)
+            if vocabulary is not None and shown.dtype == np.int32:
+                yield name, vocabulary.lines(shown)
+            else:
+                yield name, model.readable(name, shown)
+
+    def _told(self, image: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """A page of pictures [n,k,h,w,c] beside their sentences, as one picture of the model's levels."""
+        model: Any = self.recipe.model
+        vocabulary = self.dataset.vocabulary
+        sentences = [" ".join(map(str, row)) if vocabulary is None else vocabulary.sentence(row) for row in words]
+        page = told(displayed(image, model.levels), sentences)
+        return np.round(page[None] * ((model.levels - 1) / 255)).astype(np.uint8)
 
     def _drawn(self, variables: Variables, key: Any, num: int, condition: Any) -> np.ndarray:
         if num not in self._samplers:

@@ -4,8 +4,8 @@ that are wrong, and the loss of a generator that matches features.
 With `sp` the softplus, `σ` the sigmoid, l_r, l_w and l_f a critic's scores of (real image, its label), (real image,
 another label) and (fake image, the label that it was drawn under), and f features:
 
-    matching-aware critic (1605.05396, §4.2, its three terms with weight 1)    sp(−l_r) + sp(l_w) + sp(l_f)
-    feature matching (1606.03498, §3.1)                                        ‖E f(x) − E f(G(z))‖²
+    matching-aware critic (1605.05396, §4.2, where w is ½)    sp(−l_r) + w (sp(l_w) + sp(l_f))
+    feature matching (1606.03498, §3.1)                       ‖E f(x) − E f(G(z))‖²
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from jaxgen.core.model import PRNGKey
 
 
 def matching_critic(
-    right: Float[Array, " b"], wrong: Float[Array, " b"], fake: Float[Array, " b"]
+    right: Float[Array, " b"], wrong: Float[Array, " b"], fake: Float[Array, " b"], weight: float = 1.0
 ) -> Float[Array, " b"]:
-    """−log σ(l_right) − log(1 − σ(l_wrong)) − log(1 − σ(l_fake)), nats: is the image real *and* the label its own?
+    """−log σ(l_right) − w log(1 − σ(l_wrong)) − w log(1 − σ(l_fake)), nats, with w the weight: is the image real *and*
+    the label its own?
 
     >>> round(float(matching_critic(*3 * (jnp.zeros(1),))[0]), 4)  # 3 log 2
     2.0794
     """
-    return jax.nn.softplus(-right) + jax.nn.softplus(wrong) + jax.nn.softplus(fake)
+    return jax.nn.softplus(-right) + weight * (jax.nn.softplus(wrong) + jax.nn.softplus(fake))
 
 
 def wrong_labels(key: PRNGKey, label: Int[Array, " b"], classes: int) -> Int[Array, " b"]:

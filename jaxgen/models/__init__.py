@@ -1,5 +1,6 @@
 """The models: one system per file, its nets, its losses and its samplers."""
 
+from jaxgen.models.attributes import AttributeReader
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
 from jaxgen.models.flow.glow import Glow
@@ -11,6 +12,7 @@ from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.gan.pix2pix import Pix2Pix
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
+from jaxgen.models.gan.text_to_image import TextToImage
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
@@ -18,12 +20,14 @@ from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.latent.vq_prior import VQPrior
 from jaxgen.models.latent.vqvae import VQVAE
+from jaxgen.models.one_image.memoriser import Memoriser
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
 from jaxgen.models.pixel.pixelcnnpp import PixelCNNPlusPlus
 from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from jaxgen.models.pixel.pixelsnail import PixelSNAIL
+from jaxgen.models.text.skipthought import SkipThought
 
 __all__ = [
     "DCGAN",
@@ -35,6 +39,7 @@ __all__ = [
     "VAE",
     "VIB",
     "VQVAE",
+    "AttributeReader",
     "AutoEncoder",
     "ConditionalGAN",
     "ConvClassifier",
@@ -42,6 +47,7 @@ __all__ = [
     "FewLabels",
     "GatedPixelCNN",
     "Glow",
+    "Memoriser",
     "MultiScale",
     "OrderEnsemble",
     "Pix2Pix",
@@ -51,5 +57,7 @@ __all__ = [
     "RealNVP",
     "RowLSTM",
     "SemiSupervisedGAN",
+    "SkipThought",
+    "TextToImage",
     "VQPrior",
 ]

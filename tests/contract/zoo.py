@@ -10,13 +10,14 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.core.conditions import Classes, Map, tail
-from jaxgen.core.model import Model
+from jaxgen.core.conditions import Classes, Map, Text, tail
+from jaxgen.core.model import ImageModel, Model
 from jaxgen.data.dataset import Dataset, Source, Split
 from jaxgen.engine.devices.mesh import make_mesh, replicated
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
+from jaxgen.models.attributes import AttributeReader
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
 from jaxgen.models.flow.glow import Glow
@@ -28,6 +29,7 @@ from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.gan.pix2pix import Pix2Pix
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
+from jaxgen.models.gan.text_to_image import TextToImage
 from jaxgen.models.latent.autoencoder import AutoEncoder
 from jaxgen.models.latent.few_labels import FewLabels
 from jaxgen.models.latent.iwae import IWAE
@@ -35,12 +37,14 @@ from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.latent.vq_prior import VQPrior
 from jaxgen.models.latent.vqvae import VQVAE
+from jaxgen.models.one_image.memoriser import Memoriser
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.models.pixel.multiscale import MultiScale
 from jaxgen.models.pixel.pixelcnnpp import PixelCNNPlusPlus
 from jaxgen.models.pixel.pixelrnn import DiagonalBiLSTM, PixelCNN, RowLSTM
 from jaxgen.models.pixel.pixelsnail import PixelSNAIL
+from jaxgen.models.text.skipthought import SkipThought
 
 ROWS: dict[str, Model] = {
     "pixelcnn": PixelCNN(shape=(5, 5, 1), levels=2, layers=2, features=6, head_features=6),
@@ -121,6 +125,9 @@ ROWS: dict[str, Model] = {
     "iwae": IWAE(shape=(5, 4, 1), levels=2, latent=3, hidden=(12,), k=3),
     "vib": VIB(shape=(5, 4, 1), levels=4, latent=3, hidden=(12,), draws=3),
     "classifier": ConvClassifier(shape=(5, 4, 3), levels=4, conv=(6,), layers=2, hidden=8),
+    "attributes": AttributeReader(
+        shape=(5, 4, 3), levels=4, attributes=(("shape_1", 3), ("size", 2)), conv=(6,), hidden=8
+    ),
     "vqvae": VQVAE(shape=(5, 4, 1), levels=2, entries=8, latent=3, features=(4,), blocks=1),
     "vq-prior": VQPrior(
         shape=(6, 6, 1),
@@ -161,8 +168,15 @@ ROWS: dict[str, Model] = {
     "semi-supervised-gan": SemiSupervisedGAN(
         shape=(5, 4, 1), levels=4, latent=4, hidden=(12, 8), generator_hidden=(12,)
     ),
+    "skip-thought": SkipThought(words=7, embedding=3, features=4, decoder_features=3),
     "pix2pix": Pix2Pix(shape=(6, 7, 1), levels=4, condition=Map(2), features=2, depth=2, patch=16, critic_features=2),
+    "text-to-image": TextToImage(
+        shape=(8, 8, 1), levels=4, features=2, latent=4, norm="layer", embedding=3, condition=Text(11, 4, 5)
+    ),
     "meg": MEG(shape=(4, 4, 1), levels=4, net="dense", latent=5, features=1, energy_steps=1, norm="none"),
+    "memoriser": Memoriser(
+        shape=(5, 4, 1), levels=4, images=24, latent=3, codes="learned", net="dense", features=1, loss="laplacian"
+    ),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
 ONE = replicated(make_mesh(jax.devices()[:1]))
@@ -178,13 +192,21 @@ def rows(capability=Model, names=tuple(ROWS)):
 
 
 def batch_of(model, num=BATCH, seed=0):
-    draw = np.random.default_rng(seed)
+    draw, model = np.random.default_rng(seed), getattr(model, "model", model)
+    if isinstance(model, SkipThought):
+        length = draw.integers(2, 6, (3, num, 1))
+        rows = np.where(np.arange(5) < length, draw.integers(1, model.words, (3, num, 5)), 0)
+        return dict(zip(("before", "words", "after"), jnp.asarray(rows, jnp.int32)))
     image = draw.integers(0, model.levels, (num, *model.shape)).astype(np.uint8)
-    model = getattr(model, "model", model)
     batch = {"image": jnp.asarray(image), "label": jnp.asarray(draw.integers(0, 10, num), jnp.int32)}
     if isinstance(model.condition, Map):
         batch["condition"] = jnp.asarray(draw.random((num, *tail(model.condition, model.shape)), np.float32))
-    return batch
+    if isinstance(model.condition, Text):
+        batch["words"] = jnp.asarray(draw.integers(1, model.condition.words, (num, model.condition.length)), jnp.int32)
+    if isinstance(model, AttributeReader):
+        values = [draw.integers(-1, count, num) for _, count in model.attributes]
+        batch["attribute"] = jnp.asarray(np.stack(values, axis=1), jnp.int32)
+    return batch | ({"number": jnp.arange(num, dtype=jnp.int32)} if isinstance(model, Memoriser) else {})
 
 
 @functools.cache
@@ -219,7 +241,8 @@ class Under(Model):
     """
 
     def __init__(self, model, index=slice(None)):
-        vars(self).update(shape=model.shape, levels=model.levels, model=model, index=index, traces=[])
+        images = {"shape": model.shape, "levels": model.levels} if isinstance(model, ImageModel) else {}
+        vars(self).update(**images, model=model, index=index, traces=[])
 
     def init(self, key, batch):
         return variables_of(self.model)
@@ -248,10 +271,10 @@ def training(name, index):
 def data_of(model):
     def load():
         train, valid = (
-            Split(np.asarray(b["image"]), np.asarray(b["label"]))
+            Split({name: np.asarray(array) for name, array in b.items()})
             for b in (batch_of(model, 3 * BATCH, 1), batch_of(model, 4, 2))
         )
-        return Dataset("noise", model.levels, train, valid, None, "uniform noise")
+        return Dataset("noise", getattr(model, "levels", 0), train, valid, None, "uniform noise")
 
     return Source("noise", load)
 

@@ -179,7 +179,7 @@ class GAN(Latent, Adversarial):
         """The generator's images, rounded to the nearest level; batch norm reads its running statistics."""
         self.check_condition(condition, len(z))
         net = {name: part.get("generator", {}) for name, part in variables.items() if name in self.averaged}
-        image: Any = self.generator.apply(net, z, self._vector(condition, len(z)), train=False)
+        image: Any = self.generator.apply(net, z, self.vector(variables, condition, len(z)), train=False)
         return from_float((image + 1.0) / 2.0, self.levels)
 
     def critic_scores(
@@ -189,7 +189,7 @@ class GAN(Latent, Adversarial):
         statistics, those of real images."""
         self.check_condition(condition, len(x))
         net = {name: part.get("critic", {}) for name, part in variables.items() if name in self.averaged}
-        told = self._vector(condition, len(x))
+        told = self.vector(variables, condition, len(x))
         told = None if told is None else jnp.tile(told, (1, self.pack))
         scores, _ = self.critic.apply(net, jnp.tile(2.0 * x - 1.0, self.pack), told, train=False)
         return scores
@@ -200,9 +200,14 @@ class GAN(Latent, Adversarial):
         """The images of a batch, in −1 … 1."""
         return 2.0 * to_float(batch["image"], self.levels) - 1.0
 
-    def told(self, batch: Batch, key: PRNGKey) -> Float[Array, "b k"] | None:
+    def told(self, variables: Variables, batch: Batch, key: PRNGKey) -> Float[Array, "b k"] | None:
         """The conditions of a batch as vectors, some labels of it dropped where the condition says so."""
-        return self._vector(conditions.drop(self.condition, self.trained_on(batch), key), rows(batch))
+        return self.vector(variables, conditions.drop(self.condition, self.trained_on(batch), key), rows(batch))
+
+    def vector(self, variables: Variables, condition: Any, num: int) -> Float[Array, "num k"] | None:
+        """A condition as both nets get it: of classes one-hot."""
+        told = conditions.features(self.condition, condition, num)
+        return None if told is None else told[:, 0, 0]
 
     def draw(
         self, variables: Variables, key: PRNGKey, num: int, condition: Float[Array, "num k"] | None = None
@@ -231,7 +236,7 @@ class GAN(Latent, Adversarial):
 
     def _critic_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         noise_key, penalty_key, drop_key = jax.random.split(key, 3)
-        real, condition = self.real(batch), self.told(batch, drop_key)
+        real, condition = self.real(batch), self.told(variables, batch, drop_key)
         fake, _ = self.draw(variables, noise_key, len(real), condition)
         terms, aux = self._critic_terms(variables, real, jax.lax.stop_gradient(fake), condition, batch, penalty_key)
         return terms.mean(), aux
@@ -254,7 +259,7 @@ class GAN(Latent, Adversarial):
 
     def _generator_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         noise_key, drop_key = jax.random.split(key)
-        real, condition = self.real(batch), self.told(batch, drop_key)
+        real, condition = self.real(batch), self.told(variables, batch, drop_key)
         fake, updates = self.draw(variables, noise_key, len(real), condition)
         return self._generator_terms(variables, real, fake, condition, batch).mean(), Aux({}, updates)
 
@@ -272,11 +277,6 @@ class GAN(Latent, Adversarial):
         net = {"params": variables["params"][name], "batch_stats": stats.get(name, {})}
         y, new = getattr(self, name).apply(net, x, condition, train=True, mutable=["batch_stats"])
         return y, {"batch_stats": {**stats, **({name: new["batch_stats"]} if name in stats else {})}}
-
-    def _vector(self, condition: Any, num: int) -> Float[Array, "num k"] | None:
-        """A condition as both nets get it: of classes one-hot."""
-        told = conditions.features(self.condition, condition, num)
-        return None if told is None else told[:, 0, 0]
 
     def _clipped(self, variables: Variables, batch: Batch, key: PRNGKey) -> Variables:
         """With the critic's weights cut back to −c … c (1701.07875, algorithm 1)."""

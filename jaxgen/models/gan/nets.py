@@ -210,10 +210,7 @@ class DCGANCritic(Critic):
     def __call__(
         self, x: Float[Array, "b h w c"], condition: Array | None = None, train: bool = True
     ) -> tuple[Float[Array, "b outputs"], Float[Array, "b d"]]:
-        layers = Layers(self, train, INITIAL)
-        for i in range(len(pyramid(self.shape)) - 1):
-            x = layers.map(x, self.features * 2**i, (KERNEL, KERNEL), 2, bias=layers.biased or i == 0)
-            x = nn.leaky_relu(layers.normed(x) if i else x, 0.2)
+        x = strided(Layers(self, train, INITIAL), x, self.features, len(pyramid(self.shape)) - 1)
         return scores(self, INITIAL)(x, condition, train)
 
 
@@ -256,6 +253,14 @@ def scores(critic: Any, init: Any) -> Scores:
     """What stands on a critic's last map."""
     knobs = {name: getattr(critic, name) for name in KNOBS}
     return Scores(**knobs, kernel_init=init)
+
+
+def strided(layers: Layers, x: Float[Array, "b h w c"], features: int, count: int) -> Float[Array, "b h2 w2 c2"]:
+    """A DCGAN critic's last map: so many strided convolutions of x, from `features` on twice as wide each time."""
+    for i in range(count):
+        x = layers.map(x, features * 2**i, (KERNEL, KERNEL), 2, bias=layers.biased or i == 0)
+        x = nn.leaky_relu(layers.normed(x) if i else x, 0.2)
+    return x
 
 
 def residual(layers: Layers, x: Array, features: int, before: Any = None, behind: Any = None) -> Array:
