@@ -40,6 +40,7 @@ COMMANDS = {
     "nearest": ("RUN", "samples beside the training images nearest to them"),
     "embed": ("RUN IMAGES", "the representations of images, and a picture of them"),
     "reconstruct": ("RUN IMAGES", "images beside what their representations keep of them"),
+    "translate": ("RUN IMAGES", "images drawn from other images: from edges, labels, gray"),
     "compress": ("RUN IMAGES …", "store images without loss, by the model's likelihood"),
     "decompress": ("RUN FILE", "give them back"),
     "inspect": ("RECIPE | RUN", "parameters, capabilities, cost of a step"),
