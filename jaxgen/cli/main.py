@@ -38,9 +38,12 @@ COMMANDS = {
     "responses": ("RUN", "what excites the features of a GAN's critic"),
     "remove": ("RUN BOX …", "an object taken out of all that a generator draws"),
     "nearest": ("RUN", "samples beside the training images nearest to them"),
+    "probe": ("RUN", "labels read off a critic, codes or features, and off pixels"),
     "embed": ("RUN IMAGES", "the representations of images, and a picture of them"),
+    "embed-text": ("RUN FILE", "the vectors of sentences, the nearest, and what lies between two"),
     "reconstruct": ("RUN IMAGES", "images beside what their representations keep of them"),
     "translate": ("RUN IMAGES", "images drawn from other images: from edges, labels, gray"),
+    "restore": ("TASK PICTURE -o …", "a damaged picture: noise, few pixels, missing ones, artefacts of JPEG"),
     "compress": ("RUN IMAGES …", "store images without loss, by the model's likelihood"),
     "decompress": ("RUN FILE", "give them back"),
     "inspect": ("RECIPE | RUN", "parameters, capabilities, cost of a step"),
@@ -51,7 +54,7 @@ COMMANDS = {
     "list": ("", "the recipes at hand, with published and own figures"),
     "data": ("list | prepare | show", "what data there are, and how to get more"),
 }
-"""Each command's arguments and what it does; `jaxgen.cli.commands.NAME` runs it."""
+"""Each command's arguments and what it does; `jaxgen.cli.commands.NAME` runs it, with _ for -."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +126,7 @@ def _command(args: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name!r}.{nearest(name, COMMANDS)} Commands: {', '.join(COMMANDS)}.")
-    module = importlib.import_module(f"jaxgen.cli.commands.{name}")
+    module = importlib.import_module(f"jaxgen.cli.commands.{name.replace('-', '_')}")
     code: int = module.run(rest)
     sys.stdout.flush()
     return code

@@ -3,9 +3,9 @@
 Single codes did not add up in the paper; means over three codes of a concept did: smiling woman − woman + man gave a
 smiling man. The paper shows the sum in the middle of eight near it, each number moved by uniform noise of ±.25.
 
-The paper judges by eye. Here a classifier is asked: `Score` is how often it takes images for the class that the sum
-should give, held against its share among all codes. Where its classes are attributes combined ("smiling man"), that
-says both that the attribute was added and that the others were kept.
+The paper judges by eye. Here classifiers are asked: `score` is how often one takes images for the class that the sum
+should give, held against its share among all codes; of one of another attribute, `kept` is how often it says of an
+image what it said before the sum, held against how often it says the same of two images.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ AROUND = 8
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Percent of `trials` images that were taken for the class that was wanted, and what it is of all codes, unchanged:
-    its share by chance."""
+    """Percent of `trials` images that were taken for the class that was wanted, and what it would be by chance."""
 
     percent: float
     chance: float
@@ -91,6 +90,17 @@ def check_classes(net: Trained, sampler: Trained) -> None:
 def taken_for(net: Trained, image: UInt8[np.ndarray, "b h w c"], levels: int) -> Int[np.ndarray, " b"]:
     """The class that a classifier finds likeliest of each image of so many levels."""
     return np.asarray(net.class_log_probs(at_levels_of(net, image, levels)).argmax(axis=1))
+
+
+def kept(before: Int[np.ndarray, " t"], after: Int[np.ndarray, " t"]) -> Score:
+    """How often an image has the class that it had before its code was moved; by chance it would have that of any
+    image of before.
+
+    >>> kept(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    Score(percent=75.0, chance=62.5, trials=4)
+    """
+    share = np.bincount(before) / len(before)
+    return Score(float(100 * np.mean(before == after)), float(100 * (share**2).sum()), len(before))
 
 
 def score(classes: Int[np.ndarray, " t"], before: Int[np.ndarray, " n"], wanted: int) -> Score:

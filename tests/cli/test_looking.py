@@ -12,6 +12,7 @@ import jaxgen
 from jaxgen.core.images import to_float
 from jaxgen.explore.arithmetic import around, summed, taken_for
 from jaxgen.explore.features import nearest, responses
+from jaxgen.explore.probing import probes
 from jaxgen.explore.removal import box_of, coloured, forget, hits, shows_in
 from jaxgen.pictures.grid import displayed
 
@@ -58,20 +59,21 @@ def test_sums_of_codes_by_number_and_by_class(runs, gan, net, capsys):
     classes = taken_for(net, gan.decode(z), 17)
     kind = int(np.bincount(classes).argmax())
     with_net = ("--classifier", runs / "net", "--least-accuracy", 0, "--expects", kind)
-    actual = answered(capsys, *(str(word).format(kind) for word in do), *with_net)
+    actual = answered(capsys, *(str(word).format(kind) for word in do), *with_net, "--keeps", runs / "net")
     places = [[0, 2], [5], np.flatnonzero(classes == kind)[:2].tolist()]
     assert actual["concepts"] == places
     nine = gan.decode(around(summed(z, *places), 0.25, 3))
     assert actual["nine"] == (taken_for(net, nine, 17) == kind).sum()
     assert actual["chance"] == pytest.approx(100 * (classes == kind).mean())
-    assert actual["trials"] == 0
     assert all(shown_in("a.png", image) for image in (*nine, *gan.decode(z[[0, 2, 5]])))
-    words = [f"class:{kind}", "5", "0"]
-    actual = answered(capsys, *do[:2], *words, *do[5:], *with_net)
-    others = np.setdiff1d(np.flatnonzero(classes == kind), [*places[2], 5, 0])
-    moved = gan.decode(z[others] + z[0] - z[5])
+    others = np.setdiff1d(np.flatnonzero(classes == kind), [*places[2], 0, 2, 5])
+    moved = taken_for(net, gan.decode(z[others] + z[[0, 2]].mean(axis=0) - z[5]), 17)
     assert actual["trials"] == len(others)
-    assert actual["percent"] == pytest.approx(100 * (taken_for(net, moved, 17) == kind).mean())
+    assert actual["percent"] == pytest.approx(100 * (moved == kind).mean())
+    (same,) = actual["keeps"].values()
+    assert (same["percent"], same["chance"]) == (pytest.approx(actual["percent"]), 100.0)  # all were of that class
+    twice = answered(capsys, *do[:2], f"class:{kind}", f"class:{kind}", "1", *do[5:], *with_net[:-2])
+    assert np.concatenate(twice["concepts"][:2]).tolist() == np.flatnonzero(classes == kind)[:4].tolist()
 
 
 def test_responses_of_a_trained_critic_and_a_random_one(runs, gan, capsys):
@@ -134,6 +136,15 @@ def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
     np.testing.assert_allclose(actual["nearest"]["features"]["distance"], distance, rtol=1e-4)
 
 
+def test_labels_read_off_a_critic_and_off_pixels(runs, gan, net, capsys):
+    told = answered(capsys, "probe", runs / "gan", "--num", 60, "--tested", 40)
+    known = probes(gan, gan.dataset, 60, 40)
+    assert {name: row["percent"] for name, row in told["probes"].items()} == {
+        name: probe.percent for name, probe in known.items()
+    }
+    assert told["probes"]["critic features"]["dims"] == 4 * 4 * 4
+
+
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
@@ -142,6 +153,7 @@ def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
         (["arithmetic", "gan", "0", "1", "9", "--codes", "9"], ["no code 9", "from 0 to 8"]),
         (["arithmetic", "gan", "0", "1", "class:2"], ["wants a classifier", "--classifier"]),
         (["arithmetic", "gan", "0", "1", "2", "--expects", "2"], ["--expects asks a classifier"]),
+        (["arithmetic", "gan", "0", "1", "2", "--keeps", "net"], ["--keeps counts what else", "--expects"]),
         (["arithmetic", "gan", "0", "1", "2", "--noise", "-1"], ["--noise must be a number from 0 on", "-1"]),
         (["arithmetic", "gan", "0", "1", "class:11", "--classifier", "net"], ["class 11 wants 3 codes, and 0 of"]),
         (["responses", "net"], ["ConvClassifier cannot show what its critic responds to", "DCGAN"]),
@@ -154,6 +166,8 @@ def test_the_nearest_training_images_of_samples(runs, gan, net, capsys):
         (["remove", "gan", "0:0,0,4"], ["a box is N:TOP,LEFT,BOTTOM,RIGHT", "'0:0,0,4'"]),
         (["remove", "gan", "0:0,0,9,4"], ["the box 0,0,9,4", "bottom ≤ 8"]),
         (["remove", "gan", "0:0,0,4,4", "--layer", "1"], ["there is no layer 1", "0 (4×4×4)"]),
+        (["probe", "gan", "--tested", "361"], ["test of digits has 360 images, got 361"]),
+        (["probe", "gan", "--num", "0"], ["--num must be at least 1"]),
         (["nearest", "net"], ["ConvClassifier cannot draw samples"]),
         (["nearest", "gan", "--features", "gan"], ["DCGAN cannot give features of images"]),
         (["nearest", "gan", "--among", "2"], ["--neighbours wants at most the 2 of --among, got 4"]),

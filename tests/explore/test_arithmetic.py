@@ -11,7 +11,7 @@ from helpers.stand_ins import Untrained
 
 from jaxgen.core.capabilities import Classifier, Features, Latent
 from jaxgen.core.errors import UsageError
-from jaxgen.explore.arithmetic import around, check_classes, of_class, score, summed, taken_for
+from jaxgen.explore.arithmetic import around, check_classes, kept, of_class, score, summed, taken_for
 from jaxgen.explore.trained import Trained
 
 
@@ -58,6 +58,18 @@ def test_an_attribute_that_is_a_direction_is_added_and_the_other_kept():
     assert actual.chance == 100 * (classes == 2).mean()
     assert actual.stderr == 0.0
     assert score(np.array([1, 1, 0, 0]), classes, 1).stderr == 25.0  # 100 · √(¼ / 4)
+
+
+def test_what_a_classifier_of_another_attribute_says_is_kept_where_the_direction_is_another():
+    """Adding the first attribute leaves the second as it was, of each code; a direction across both does not."""
+    z = FACES.prior(400, 5)
+    second = lambda z: np.asarray(FACES.decode(z))[:, 0, 1, 0].astype(int)  # noqa: E731
+    same = kept(second(z), second(z + np.array([9.0, 0.0])))
+    assert (same.percent, same.trials) == (100.0, 400)
+    share = (z[:, 1] > 0).mean()
+    assert same.chance == pytest.approx(100 * (share**2 + (1 - share) ** 2))
+    across = kept(second(z), second(z + np.array([9.0, 9.0])))
+    assert across.percent == pytest.approx(100 * share)  # those that had it
 
 
 def test_codes_around_a_sum_differ_from_it_by_the_noise_at_most():

@@ -17,7 +17,11 @@ from jaxgen.core.errors import UsageError
 
 CONCEPT = "Numbers of codes, as in 3,17,40, or class:N, the first ones of that class."
 Concept = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CONCEPT", help=CONCEPT)]
+Keepers = Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(default: none)")]
 Class = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: nothing is counted)")]
+
+SHOWN = 5
+"""Codes of a concept that are shown beside their mean."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,14 +37,17 @@ class Arithmetic(OfRun):
     codes: int = 1000
     """How many codes concepts are taken from."""
     num: int = 3
-    """Codes whose mean a class is."""
+    """Codes whose mean a class is; concepts of one class have different ones."""
     classifier: flags.text("RUN", "labels of the images") = ""  # type: ignore[valid-type]
     """The run of a classifier that says of which class codes are, by their images."""
     least_accuracy: float = 80.0
     """Percent of test images that the classifier must tell; 0 takes it as it is."""
     expects: Class = None
-    """Count how often the classifier takes sums for this class: the nine that are shown, and C − B added to every other
-    code of class A."""
+    """Count how often the classifier takes sums for this class: the nine that are shown, and A − B added to every other
+    code of class C."""
+    keeps: Keepers = ()
+    """Runs of classifiers of other attributes: of those codes of class C, count how many images keep the class that
+    each of these told before A − B was added."""
     noise: float = 0.25
     """How far each number of the eight codes around the sum is moved at most."""
     seed: int = 0
@@ -59,6 +66,8 @@ def run(args: Sequence[str]) -> int:
         raise UsageError(f"--noise must be a number from 0 on, got {options.noise:g}.")
     if options.expects is not None and not options.classifier:
         raise UsageError("--expects asks a classifier: name its run with --classifier.")
+    if options.keeps and options.expects is None:
+        raise UsageError("--keeps counts what else sums keep: say with --expects what they are expected to be.")
     words = [options.a, options.b, options.c]
     concepts = [_concept(word) for word in words]
     path = output(options, "arithmetic.png", (".png",))
@@ -72,15 +81,23 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.pictures.strips import strips
 
     pool, classes, net = _pool(run, options, any(isinstance(concept, int) for concept in concepts))
-    places = [_places(word, concept, classes, options, pool) for word, concept in zip(words, concepts)]
+    keepers = [_classifier(run, folder, options) for folder in options.keeps]
+    places: list[Any] = []
+    for word, concept in zip(words, concepts):
+        free = None if classes is None else classes.copy()
+        for taken, other in zip(places, concepts):
+            if free is not None and isinstance(other, int):
+                free[taken] = -1  # a concept of the same class has the next ones
+        places.append(_places(word, concept, free, options, pool))
     middle = summed(pool.code, *places)
     pictures: list[Any] = []
     for name, chosen in zip("ABC", places):
         mean = pool.code[chosen].mean(axis=0)[None]
-        image = run.decode(np.concatenate([mean, pool.code[chosen]]), _under(pool, chosen[:1], chosen))
-        heads = [f"mean of {name}", *(pool.names[place] for place in chosen)]
+        some = chosen[:SHOWN]
+        image = run.decode(np.concatenate([mean, pool.code[some]]), _under(pool, some[:1], some))
+        heads = [f"mean of {name}", *(pool.names[place] for place in some)]
         pictures.append(strips([(displayed(image[None], run.model.levels), heads)]))
-    nine = run.decode(around(middle, options.noise, options.seed), _under(pool, np.repeat(places[0][0], AROUND + 1)))
+    nine = run.decode(around(middle, options.noise, options.seed), _under(pool, np.repeat(places[2][0], AROUND + 1)))
     sums = strips(
         [(displayed(nine.reshape(3, 3, *nine.shape[1:]), run.model.levels), ["", "A - B + C", ""])]
     )  # the letters have no minus
@@ -89,7 +106,9 @@ def run(args: Sequence[str]) -> int:
     figures["names"] = [[pool.names[place] for place in chosen] for chosen in places]
     text = f"{path}: A − B + C of {', '.join(f'{w} ({len(p)} codes)' for w, p in zip(words, places))}"
     if options.expects is not None:
-        text += _scored(run, net, options, pool, classes, places, nine, isinstance(concepts[0], int), figures)
+        text += _scored(run, net, options, pool, classes, places, nine, isinstance(concepts[2], int), figures)
+        if keepers and figures["trials"]:
+            text += _kept(run, keepers, options, pool, classes, places, figures)
     save_png(framed(below([written(title), beside([below(pictures), sums])])), path)
     say(options.json, figures, text)
     return 0
@@ -116,11 +135,9 @@ def _pool(run: Any, options: Arithmetic, by_class: bool) -> tuple[Any, Any, Any]
         )
     net = None
     if options.classifier:
-        from jaxgen.explore.arithmetic import check_classes, taken_for
-        from jaxgen.runs.feature_judge import features_run
+        from jaxgen.explore.arithmetic import taken_for
 
-        net = features_run(options.classifier, options.least_accuracy)
-        check_classes(net, run)
+        net = _classifier(run, options.classifier, options)
         known = net.model.classes
         if options.expects is not None and not 0 <= options.expects < known:
             raise UsageError(f"--expects {options.expects}: the classifier tells classes 0 to {known - 1}.")
@@ -137,6 +154,16 @@ def _pool(run: Any, options: Arithmetic, by_class: bool) -> tuple[Any, Any, Any]
             f"{options.images} has no labels that would tell a class: name a classifier with --classifier."
         )
     return pool, classes, net
+
+
+def _classifier(run: Any, folder: str, options: Arithmetic) -> Any:
+    """A classifier of such images as the run's model makes."""
+    from jaxgen.explore.arithmetic import check_classes
+    from jaxgen.runs.feature_judge import features_run
+
+    net = features_run(folder, options.least_accuracy)
+    check_classes(net, run)
+    return net
 
 
 def _places(word: str, concept: int | list[int], classes: Any, options: Arithmetic, pool: Any) -> Any:
@@ -179,14 +206,41 @@ def _scored(
         "trials": 0,
     }
     text = f"; {count} of the nine are taken for class {wanted}"
-    like_a = np.flatnonzero(classes == classes[places[0][0]]) if by_class else np.empty(0, int)
-    others = np.setdiff1d(like_a, np.concatenate(places))
+    others = _others(classes, places) if by_class else np.empty(0, int)
     if len(others):
-        change = pool.code[places[2]].mean(axis=0) - pool.code[places[1]].mean(axis=0)
-        image = run.decode(pool.code[others] + change, _under(pool, others))
+        image = run.decode(_moved(pool, others, places), _under(pool, others))
         scored = score(taken_for(net, image, levels), classes, wanted)
         figures |= {"percent": scored.percent, "stderr": scored.stderr, "trials": scored.trials}
         text += (
-            f", and {scored.percent:.4g} ± {scored.stderr:.2g} % of {scored.trials:,} other codes of A with C − B added"
+            f", and {scored.percent:.4g} ± {scored.stderr:.2g} % of {scored.trials:,} other codes of C with A − B added"
         )
     return f"{text}; {nine_scores.chance:.3g} % of all codes are"
+
+
+def _kept(run: Any, keepers: Any, options: Any, pool: Any, classes: Any, places: Any, figures: dict[str, Any]) -> str:
+    """What other classifiers say of the same sums; adds to the figures."""
+    from jaxgen.explore.arithmetic import kept, taken_for
+
+    others, figures["keeps"], text = _others(classes, places), {}, ""
+    before = run.decode(pool.code[others], _under(pool, others))
+    after = run.decode(_moved(pool, others, places), _under(pool, others))
+    for folder, net in zip(options.keeps, keepers):
+        same = kept(*(taken_for(net, image, run.model.levels) for image in (before, after)))
+        figures["keeps"][folder] = {"percent": same.percent, "stderr": same.stderr, "chance": same.chance}
+        text += (
+            f"\n{same.percent:.4g} ± {same.stderr:.2g} % of these are to {folder} what they were; of any two of them "
+            f"{same.chance:.3g} % are alike"
+        )
+    return text
+
+
+def _others(classes: Any, places: Any) -> Any:
+    """The places of all codes of C's class that no concept has."""
+    import numpy as np
+
+    return np.setdiff1d(np.flatnonzero(classes == classes[places[2][0]]), np.concatenate(places))
+
+
+def _moved(pool: Any, others: Any, places: Any) -> Any:
+    """Codes at these places with A − B added."""
+    return pool.code[others] + pool.code[places[0]].mean(axis=0) - pool.code[places[1]].mean(axis=0)
