@@ -10,6 +10,7 @@
     pairs:DIR                      pictures, and their inputs      inputs (a folder, or left or right), crop, resize
     text:FILE or text:FOLDER       sentences in order              words, length, layout
     stories                        little stories made here        words, length
+    stacked_mnist:DATA             digits of one of these, stacked   num, seed, and those of DATA
     PATH                           whichever of these lies there
 
 Options follow after commas: `folder:faces,crop=128,resize=32`.
@@ -31,6 +32,7 @@ from jaxgen.data.dataset import Dataset, Source
 from jaxgen.data.pairs import pairs
 from jaxgen.data.picture_folder import folder
 from jaxgen.data.scenes import scenes
+from jaxgen.data.synthetic import stacked_mnist
 from jaxgen.data.text import stories, text
 from jaxgen.data.tfds import ORIGINALS, tfds
 
@@ -82,6 +84,11 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(range(int(first), int(last if dash else first) + 1))
 
 
+def _stacked(of: str, num: int | None = None, seed: int = 0, **options: str) -> Source:
+    """Digits of the source `of`, which has the other options, in stacks of three."""
+    return stacked_mnist(source(of + "".join(f",{name}={value}" for name, value in options.items())), num, seed)
+
+
 PICTURES: dict[str, Callable[[str], Any]] = {"crop": _crop, "resize": _size}
 WORDS: dict[str, Callable[[str], Any]] = {"words": int, "length": int}
 WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", **dict.fromkeys(("levels", *WORDS), "a whole number")}
@@ -99,6 +106,11 @@ KINDS: dict[str, tuple[str, Callable[..., Source], dict[str, Callable[[str], Any
     "folder": ("folder:DIR", folder, PICTURES),
     "pairs": ("pairs:DIR,inputs=DIR", pairs, {"inputs": str, **PICTURES}),
     "binarized_mnist": ("binarized_mnist:PATH", binarized_mnist, {}),
+    "stacked_mnist": (
+        "stacked_mnist:DATA",
+        _stacked,
+        {"num": int, "seed": int, **dict.fromkeys(("levels", "data_dir", "image", "label"), str)},
+    ),
     "text": ("text:FILE.txt", text, {**WORDS, "layout": str}),
 }
 

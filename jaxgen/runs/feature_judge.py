@@ -42,7 +42,7 @@ def features_run(folder: str | Path, least_accuracy: float = LEAST_ACCURACY) -> 
     run = opened(record)
     require(run.model, Features, "give features of images")
     if isinstance(run.model, Classifier) and least_accuracy > 0:
-        accuracy = _accuracy(record.folder)
+        accuracy = told_accuracy(record.folder)
         if accuracy is None or accuracy < least_accuracy:
             told = (
                 f"tells {accuracy:.4g} % of test images" if accuracy is not None else "has no result with a test error"
@@ -68,7 +68,7 @@ def labelled(figure: str, features: str) -> str:
     return f"{'fid' if figure == 'fd' else figure}[{digest(features)}]"
 
 
-def _accuracy(folder: Path) -> float | None:
+def told_accuracy(folder: Path) -> float | None:
     """Percent of test images that a finished classifier tells right."""
     if not (folder / "result.json").is_file():
         return None
@@ -110,7 +110,7 @@ class FeatureJudge(Judge):
         self, image: UInt8[np.ndarray, "num h w c"], real: UInt8[np.ndarray, "n h w c"], levels: int, condition: Any
     ) -> Mapping[str, float]:
         samples = features_of(_net(self.features, self.least_accuracy, image.shape[1:]), image, levels)
-        of_real = _features_of_real(self.features, self.least_accuracy, _Images(real), levels)
+        of_real = _features_of_real(self.features, self.least_accuracy, Checksummed(real), levels)
         figures = compared(samples, of_real, self.metrics)
         return {name: figures[figure] for figure in figures if (name := self._named(figure)) in self.figures}
 
@@ -156,7 +156,7 @@ class ClassJudge(Judge):
         return {self._figure: 100.0 - error}
 
 
-class _Images:
+class Checksummed:
     """Images that are equal where their checksums are: the same real ones come at each evaluation."""
 
     def __init__(self, array: np.ndarray):
@@ -166,7 +166,7 @@ class _Images:
         return self.checksum
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Images) and self.checksum == other.checksum
+        return isinstance(other, Checksummed) and self.checksum == other.checksum
 
 
 @functools.lru_cache(maxsize=1)
@@ -175,5 +175,5 @@ def _net(name: str, least_accuracy: float, shape: Any) -> Trained:
 
 
 @functools.lru_cache(maxsize=1)
-def _features_of_real(folder: str, least_accuracy: float, real: _Images, levels: int) -> Float[np.ndarray, "n d"]:
+def _features_of_real(folder: str, least_accuracy: float, real: Checksummed, levels: int) -> Float[np.ndarray, "n d"]:
     return features_of(_net(folder, least_accuracy, real.array.shape[1:]), real.array, levels)

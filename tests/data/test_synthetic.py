@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxgen.core.errors import UsageError
-from jaxgen.data.arrays import digits
+from jaxgen.data.arrays import digits, npz
+from jaxgen.data.source import source
 from jaxgen.data.synthetic import (
     DARK,
     drawn_moons,
@@ -111,6 +112,21 @@ def test_three_digits_of_a_split_are_stacked_and_labelled_by_what_they_are():
     assert abs(np.corrcoef(places.T)[np.triu_indices(3, 1)]).max() < 0.15  # drawn independently
     np.testing.assert_array_equal(data.train.image, stacked_mnist(digits(), 500, 3).load().train.image)
     assert (data.train.label != stacked_mnist(digits(), 500, 4).load().train.label).any()
+
+
+def test_stacks_are_named_with_their_own_options_and_those_of_their_digits(tmp_path):
+    image = np.arange(8, dtype=np.uint8).reshape(8, 1, 1).repeat(3, axis=1).repeat(2, axis=2)
+    np.savez(tmp_path / "digits.npz", train=image, train_label=np.arange(8), test=image, test_label=np.arange(8))
+    data = source(f"stacked_mnist:npz:{tmp_path}/digits.npz,num=30,levels=9,seed=2").load()
+    np.testing.assert_array_equal(data.train.image[:, 0, 0] @ [100, 10, 1], data.train.label)
+    assert (len(data.train), data.shape, data.levels) == (30, (3, 2, 3), 9)
+    np.testing.assert_array_equal(
+        data.train.label, stacked_mnist(npz(tmp_path / "digits.npz", 9), 30, 2).load().train.label
+    )
+    with pytest.raises(UsageError, match="unknown option 'sed'; its options are num, seed, levels"):
+        source("stacked_mnist:digits,sed=1")
+    with pytest.raises(UsageError, match="wanted something after 'stacked_mnist':, as in stacked_mnist:DATA"):
+        source("stacked_mnist:")
 
 
 def test_points_and_stacks_of_other_things_are_refused():

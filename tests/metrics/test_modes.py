@@ -38,21 +38,20 @@ def test_kl_is_zero_for_the_datas_shares_and_infinite_outside():
     assert label_modes(np.array([3, 0]), shares) == {"modes": 2, "kl": np.inf}
 
 
-def test_stacked_digits_are_read_channel_by_channel():
-    """A digit is an image of that brightness; the classifier takes each 9 for a 7."""
-    draw = np.random.default_rng(1)
-    digits = draw.integers(10, size=(300, 3))
-    image = np.broadcast_to(digits[:, None, None], (300, 2, 2, 3)).astype(np.uint8)
-    label = digits @ [100, 10, 1]
-    classify = lambda x: np.where(x[:, 0, 0, 0] == 9, 7, x[:, 0, 0, 0]).astype(int)  # noqa: E731
-    figures = stacked_modes(image[:2], image, label, np.full(10, 0.1), classify)
-    right = (digits != 9).all(axis=1)
-    assert figures["accuracy"] == pytest.approx(100 * right.mean())
-    assert figures["kl"] == pytest.approx(np.log(1000 / figures["modes"]))
-    assert figures["floor_modes"] == figures["modes"]  # of as many images, and here the same
-    read = np.where(digits == 9, 7, digits) @ [100, 10, 1]
-    everything = stacked_modes(image, image, label, np.full(10, 0.1), classify)
-    assert everything["modes"] == len(set(read))
+def test_stacks_count_in_thousand_modes_and_the_floor_is_that_of_chance():
+    """Each stack once is all modes in equal shares; n draws of equal shares have a KL of about 999/2n."""
+    every = np.stack(np.unravel_index(np.arange(1000), (10, 10, 10)), axis=1)
+    figures = stacked_modes(np.tile(every, (10, 1)), every)
+    assert (figures["modes"], figures["kl"]) == (1000, pytest.approx(0, abs=1e-12))
+    assert figures["floor_modes"] == pytest.approx(1000, abs=3)
+    assert figures["floor_kl"] == pytest.approx(999 / 20_000, rel=0.1)
+    few = stacked_modes(every[[7, 7, 7, 512]], every)  # one of two modes, three times as often
+    assert few["modes"] == 2
+    assert few["kl"] == pytest.approx(np.log(1000) + 0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    ones = np.where(every == 1, 1, 0)  # of real digits that are 1 or else 0 there are eight stacks
+    assert stacked_modes(np.zeros((4000, 3), int), ones)["floor_modes"] == 8
+    with pytest.raises(UsageError, match="wanted samples and real images, got 0 and 1000"):
+        stacked_modes(every[:0], every)
 
 
 @pytest.mark.parametrize(
