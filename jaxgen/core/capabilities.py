@@ -188,6 +188,23 @@ class Adversarial(ImageModel):
         differentiable by the images."""
 
 
+class Told(Latent):
+    """Draws what a sentence says (`core.conditions.Text`)."""
+
+    @abc.abstractmethod
+    def text_vectors(self, variables: Variables, words: Int[Array, "b n"]) -> Float[Array, "b d"]:
+        """The vector of each sentence, of the numbers of its words. It stands for the sentence wherever a condition is
+        asked for, and so does what lies between two of them."""
+
+
+class Attributes(ImageModel):
+    """Reads several attributes off an image."""
+
+    @abc.abstractmethod
+    def read(self, variables: Variables, image: Images) -> Int[Array, "b a"]:
+        """The number of the likeliest value of each attribute, whether the image has it or not."""
+
+
 class LatentEnergy(Latent, Energy):
     """Has an energy of codes too, by the gradient of which chains move among them (`maths.mcmc`)."""
 
@@ -281,9 +298,27 @@ class Features(ImageModel):
         """The features of each image: for a classifier, its last hidden layer."""
 
 
+class Sentences(Model):
+    """Gives sentences vectors, and tells of a vector what stands beside its sentence."""
+
+    @abc.abstractmethod
+    def encode_words(self, variables: Variables, words: Int[Array | np.ndarray, "b t"]) -> Float[Array, "b d"]:
+        """The vector of each sentence, whose words are numbers, 0 behind its end."""
+
+    @abc.abstractmethod
+    def tell(
+        self,
+        variables: Variables,
+        vector: Float[Array | np.ndarray, "b d"],
+        neighbour: Literal["before", "after"],
+        length: int,
+    ) -> Int[Array, "b length"]:
+        """The sentence before or after that of a vector, word by word the likeliest, up to its end or so many words."""
+
+
 CAPABILITIES: tuple[type[Model], ...] = (
     *(Scored, Density, Autoregressive, Sampler, Latent, Completer, Encoder, Reconstructor, Classifier, Features),
-    Energy,
+    *(Energy, Sentences),
 )
 
 
@@ -311,8 +346,11 @@ REASONS = {
     "Classifier": "it does not tell classes of images apart",
     "Features": "it gives no features of images in which distances would mean something",
     "Decoder": "it makes no images of codes",
+    "Sentences": "it reads no sentences to give them vectors",
     "Energy": "it is trained to give images no energy",
     "Adversarial": "it is not trained against a critic",
+    "Told": "it is told no sentences",
+    "Attributes": "it reads no attributes off images",
     "LatentEnergy": "it has no energy of codes, whose gradient a chain follows",
 }
 """Why a model lacks a capability, unless it has a reason of its own."""

@@ -73,14 +73,16 @@ def neighbours(
 ) -> Dataset:
     """A data set of the texts of each split, which are sentences in order."""
     vocabulary = Vocabulary.of((s for sentences in parts["train"] for s in sentences), words)
-    splits, told = {}, []
+    splits, unknown, cut = {}, [], 0
     for split, texts in parts.items():
         rows = vocabulary.rows([sentence for sentences in texts for sentence in sentences], length)
         ends = np.cumsum([len(sentences) for sentences in texts])
         middle = np.concatenate([np.arange(e - len(s) + 1, e - 1) for s, e in zip(texts, ends)]).astype(int)
         splits[split] = Split(words=rows.words[middle], before=rows.words[middle - 1], after=rows.words[middle + 1])
-        told.append(f"{split}: {rows}")
-    data = finish(name, splits, None, f"{protocol}; {len(vocabulary.words):,} words known; {'; '.join(told)}")
+        unknown.append(f"{rows.unknown / max(1, rows.count):.1%} of {split}")
+        cut += rows.cut
+    protocol += f"; {len(vocabulary.words):,} words are known, not {', '.join(unknown)}; {cut:,} sentences are cut at "
+    data = finish(name, splits, None, f"{protocol}{length} words")
     return Dataset(**{**vars(data), "vocabulary": vocabulary})
 
 

@@ -88,7 +88,7 @@ def write_skeleton(folder: Path) -> None:
 def refusal(command: str, args: list[str]) -> str:
     """What a command says of its words, nothing where it takes them; it goes no further than to read them."""
     try:
-        importlib.import_module(f"jaxgen.cli.commands.{command}").run(args)
+        importlib.import_module(f"jaxgen.cli.commands.{command.replace('-', '_')}").run(args)
     except Parsed:
         return ""
     except SystemExit as stopped:

@@ -101,7 +101,7 @@ def test_two_files_share_a_name_only_where_they_do_the_same_job():
 def test_a_command_is_a_file_of_its_name():
     from jaxgen.cli.main import COMMANDS
 
-    assert {path.stem for path in (PACKAGE / "cli/commands").glob("*.py")} - {"__init__"} == {*COMMANDS}
+    assert {path.stem.replace("_", "-") for path in (PACKAGE / "cli/commands").glob("[!_]*.py")} == {*COMMANDS}
 
 
 def test_tests_have_a_folder_for_every_room():

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxgen.core.capabilities import Scored
+from jaxgen.core.capabilities import Scored, Sentences
 from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables
@@ -37,7 +37,7 @@ NEIGHBOURS: tuple[Neighbour, ...] = ("before", "after")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SkipThought(Scored):
+class SkipThought(Scored, Sentences):
     """Vectors of `features` numbers for sentences, whose words have numbers below `words`, each with a vector of
     `embedding` numbers; the decoders' states have `decoder_features`. The encoder reads both ways where `two_way`.
 
@@ -93,7 +93,7 @@ class SkipThought(Scored):
         """To the logits of all numbers but 0, which no sentence has."""
         return nn.Dense(self.words - 1, dtype=self.dtype, kernel_init=normal(0.1))
 
-    def encode(self, variables: Variables, words: Int[Array | np.ndarray, "b t"]) -> Float[Array, "b d"]:
+    def encode_words(self, variables: Variables, words: Int[Array | np.ndarray, "b t"]) -> Float[Array, "b d"]:
         """The vector of each sentence. The table of word vectors may have more rows than the model has words: those of
         a vocabulary that was expanded (`explore.sentences`)."""
         params = variables["params"]["encoder"]
@@ -114,7 +114,7 @@ class SkipThought(Scored):
     def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
         """ "nats" of both neighbours of each sentence, −log p, and how many "words" these have, ends included; of a
         split, "nats_per_word" are all nats by all words."""
-        vector, nats, count = self.encode(variables, batch["words"]), 0.0, 0
+        vector, nats, count = self.encode_words(variables, batch["words"]), 0.0, 0
         for name in NEIGHBOURS:
             words = jnp.asarray(batch[name])
             nats = nats - self.log_probs(variables, vector, words, name).sum(axis=1)
@@ -153,7 +153,7 @@ class SkipThought(Scored):
     def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
         """Sentences, and what the model tells to stand before and after them: int32[b,3,length], before first."""
         words = jnp.asarray(batch["words"])
-        vector = self.encode(variables, words)
+        vector = self.encode_words(variables, words)
         before, after = (self.tell(variables, vector, name, words.shape[1]) for name in NEIGHBOURS)
         return {"neighbours": jnp.stack([before, words, after], axis=1)}
 
