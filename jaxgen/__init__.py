@@ -22,7 +22,7 @@ _HOMES = {
         *("AutoEncoder", "ConditionalGAN", "FewLabels", "GAN", "MEG"),
         *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
         *("IWAE", "PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "SemiSupervisedGAN", "VAE", "VIB", "VQPrior", "VQVAE"),
-        *("Glow", "NICE", "RealNVP"),
+        *("Glow", "NICE", "RealNVP", "SkipThought"),
     ),
     "jaxgen.data": (
         *("Dataset", "Source", "Split", "binarized_mnist", "digits", "dynamic_binarization", "flipped", "folder"),
