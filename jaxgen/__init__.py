@@ -20,7 +20,16 @@ _HOMES = {
     "jaxgen.core.conditions": ("Classes", "Map", "Vector"),
     "jaxgen.models": (
         *("AutoEncoder", "ConditionalGAN", "FewLabels", "GAN", "MEG"),
-        *("ConvClassifier", "DCGAN", "DiagonalBiLSTM", "GatedPixelCNN", "MultiScale", "OrderEnsemble", "PixelCNN"),
+        *(
+            "ConvClassifier",
+            "DCGAN",
+            "DeepImagePrior",
+            "DiagonalBiLSTM",
+            "GatedPixelCNN",
+            "MultiScale",
+            "OrderEnsemble",
+            "PixelCNN",
+        ),
         *("IWAE", "PixelCNNPlusPlus", "PixelSNAIL", "RowLSTM", "SemiSupervisedGAN", "VAE", "VIB", "VQPrior", "VQVAE"),
         *("Glow", "NICE", "RealNVP", "SkipThought"),
     ),

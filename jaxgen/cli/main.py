@@ -37,6 +37,7 @@ COMMANDS = {
     "arithmetic": ("RUN A B C", "sums of latent codes: concept A less B plus C"),
     "responses": ("RUN", "what excites the features of a GAN's critic"),
     "remove": ("RUN BOX …", "an object taken out of all that a generator draws"),
+    "edit": ("RUN --strokes …", "an image changed by strokes, on what a generator draws"),
     "nearest": ("RUN", "samples beside the training images nearest to them"),
     "probe": ("RUN", "labels read off a critic, codes or features, and off pixels"),
     "embed": ("RUN IMAGES", "the representations of images, and a picture of them"),

@@ -75,7 +75,7 @@ def folder(path: str | os.PathLike[str], crop: Size | str | None = None, resize:
         every = [file for paths in files.values() for file in paths]
 
         def fill(allocate: Allocate) -> None:
-            channels, size = _survey(every, crop_to, resize_to)
+            channels, size = survey(every, crop_to, resize_to)
             for key, paths in files.items():
                 image = allocate(key, (len(paths), *size, channels), np.uint8)
                 for i, file in enumerate(paths):
@@ -233,9 +233,9 @@ def _homes(root: Path) -> dict[str, Path]:
     return {split: root / name for split, name in names.items()}
 
 
-def _survey(files: list[Path], crop: Any, resize: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+def survey(files: list[Path], crop: Any, resize: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
     """Channels and size (h, w) that the pictures share, from their headers alone unless they are to be turned or
-    have a palette."""
+    have a palette. Raises `UsageError` for pictures of several sizes."""
     from PIL import ImageOps
 
     gray = True

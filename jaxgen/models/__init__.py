@@ -20,6 +20,7 @@ from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.latent.vq_prior import VQPrior
 from jaxgen.models.latent.vqvae import VQVAE
+from jaxgen.models.one_image.deep_image_prior import DeepImagePrior
 from jaxgen.models.one_image.memoriser import Memoriser
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
@@ -43,6 +44,7 @@ __all__ = [
     "AutoEncoder",
     "ConditionalGAN",
     "ConvClassifier",
+    "DeepImagePrior",
     "DiagonalBiLSTM",
     "FewLabels",
     "GatedPixelCNN",

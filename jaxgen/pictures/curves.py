@@ -103,6 +103,33 @@ def intervals(series: Mapping[str, Sequence[tuple[float, float, float]]], x: str
     return page
 
 
+def course(panels: Mapping[str, Mapping[str, Points]], marks: Mapping[str, float], x: str, title: str = "") -> Figure:
+    """Lines over one axis, a panel for each quantity by name, with lines by their labels, and for each of the `marks` a
+    dashed upright through all panels."""
+    picture = Figure(figsize=(8.0, 1.0 + 2.6 * len(panels)), layout="constrained", dpi=150)
+    FigureCanvasAgg(picture)
+    axes = picture.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (name, series) in zip(axes, panels.items(), strict=True):
+        for number, (label, points) in enumerate(series.items()):
+            at, value = np.array(points, float).reshape(-1, 2).T
+            axis.plot(at, value, color=COLOURS[number % len(COLOURS)], linewidth=1.8, label=label)
+        for number, (label, at) in enumerate(marks.items()):
+            axis.axvline(at, color=COLOURS[-1 - number % len(COLOURS)], linewidth=1.0, linestyle="--", label=label)
+        values = [value for points in series.values() for _, value in points]
+        if values and min(values) > 0 and max(values) > 20 * min(values):
+            axis.set_yscale("log")
+        axis.set_ylabel(name, parse_math=False)
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+        for entry in axis.legend(frameon=False, fontsize="small").get_texts():
+            entry.set_parse_math(False)
+    axes[-1].set_xlabel(x, parse_math=False)
+    axes[0].set_title(title, loc="left", fontsize="medium", parse_math=False)
+    return picture
+
+
 def save(page: Figure, path: Path) -> None:
     """The picture as a whole PNG file or none."""
     with whole(path) as part, warnings.catch_warnings():

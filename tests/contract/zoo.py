@@ -37,6 +37,7 @@ from jaxgen.models.latent.vae import VAE
 from jaxgen.models.latent.vib import VIB
 from jaxgen.models.latent.vq_prior import VQPrior
 from jaxgen.models.latent.vqvae import VQVAE
+from jaxgen.models.one_image.deep_image_prior import DeepImagePrior
 from jaxgen.models.one_image.memoriser import Memoriser
 from jaxgen.models.pixel.ensemble import OrderEnsemble
 from jaxgen.models.pixel.gated import GatedPixelCNN
@@ -177,6 +178,7 @@ ROWS: dict[str, Model] = {
     "memoriser": Memoriser(
         shape=(5, 4, 1), levels=4, images=24, latent=3, codes="learned", net="dense", features=1, loss="laplacian"
     ),
+    "deep-image-prior": DeepImagePrior(shape=(5, 4, 1), levels=4, features=(3,), skips=(2,), depth=2, jitter=0.1),
 }
 BATCH, KEY, OTHER = 8, jax.random.key(11), jax.random.key(12)
 ONE = replicated(make_mesh(jax.devices()[:1]))
