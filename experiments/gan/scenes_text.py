@@ -14,13 +14,17 @@ averaged generator.
     jaxgen train scenes_text --judge runs/scenes_reader
 """
 
+from typing import Any
+
 import optax
 
-from jaxgen import Recipe
+from jaxgen import Graft, Recipe, model_of
 from jaxgen.core.conditions import Text
 from jaxgen.data.captions import captioned
 from jaxgen.data.source import source
 from jaxgen.models.gan.text_to_image import TextToImage
+from jaxgen.runs.grafts import vocabulary_of
+from jaxgen.runs.scene_judge import SceneJudge
 
 
 def recipe(
@@ -31,6 +35,7 @@ def recipe(
     length: int = 28,  # words of a sentence at most
     text_features: int = 128,  # numbers of a sentence's vector
     embedding: int = 64,  # numbers of a word's vector
+    encoder: str = "",  # a run of skipthought, whose words and frozen sentence vectors take the place of the above
     features: int = 32,  # width of the nets
     latent: int = 32,
     interpolated: bool = True,  # INT: also sentences halfway between two
@@ -39,24 +44,34 @@ def recipe(
     steps: int = 30_000,
     lr: float = 2e-4,
     ema: float = 0.999,  # of the generator that is drawn from, 0: the last one
+    judge: str = "",  # a run of scenes_reader, which says what of the sentences is in samples
     evaluate_every: int = 1000,
 ) -> Recipe:
+    knobs: dict[str, Any] = dict(condition=Text(words + 3, length, text_features), embedding=embedding)
+    grafts: tuple[Graft, ...] = ()
+    if encoder:
+        of: Any = model_of(encoder)
+        knobs = dict(condition=Text(of.words, length, of.features), embedding=of.embedding, two_way=of.two_way)
+        knobs |= {"frozen": True}
+        grafts = (Graft(run=encoder, take="params/encoder", put="frozen/text"),)
+    images = captioned(source(data), words, length, vocabulary_of(encoder) if encoder else None)
     return Recipe(
-        data=captioned(source(data), words, length),
+        data=images,
         model=TextToImage(
             shape=(size, size, channels),
             levels=256,
-            condition=Text(words + 3, length, text_features),
-            embedding=embedding,
             features=features,
             latent=latent,
             interpolated=interpolated,
             spectral=spectral,
+            **knobs,
         ),
         optimizer=optax.adam(lr, b1=0.5),
         batch=batch,
         steps=steps,
         ema=ema,
+        grafts=grafts,
+        judges=(SceneJudge(reader=judge, data=images, num=500),) if judge else (),
         evaluate_every=evaluate_every,
         save_every=evaluate_every,
     )

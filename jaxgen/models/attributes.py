@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxgen.core.capabilities import Features, Scored
+from jaxgen.core.capabilities import Attributes, Features, Scored
 from jaxgen.core.checks import at_least
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
@@ -25,7 +25,7 @@ from jaxgen.models.classifier import ConvClassifier, ConvClassifierNet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AttributeReader(Scored, Features):
+class AttributeReader(Scored, Attributes, Features):
     """Reads attributes off images. `attributes` are their names and how many values each has; those whose names begin
     alike, as "shape_1" and "shape_2", have an error together, too. Of the net, `conv`, `layers`, `hidden` and `dropout`
     are those of `ConvClassifier`.

@@ -12,11 +12,12 @@ from typing import Any
 
 from jaxgen.core.errors import UsageError
 from jaxgen.core.model import Model
+from jaxgen.data.vocabulary import Vocabulary
 from jaxgen.engine.checkpoint.digest import digests
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import part_of
 from jaxgen.runs import recipes
-from jaxgen.runs.folder import grafted_run, is_run, read_run
+from jaxgen.runs.folder import RunRecord, grafted_run, is_run, read_run
 from jaxgen.runs.load import load
 
 
@@ -52,9 +53,25 @@ def model_of(folder: str | Path) -> Model:
 
     Raises `UsageError` where the folder is no run.
     """
+    record = _record_of(folder)
+    model: Model = recipes.build(record.file, record.settings).model
+    return model
+
+
+def vocabulary_of(folder: str | Path) -> Vocabulary:
+    """The words that a run knows, by its record alone, as `model_of` takes it: what a recipe needs that builds on its
+    sentence encoder. Raises `UsageError` where the folder is no run of a model of words."""
+    record = _record_of(folder)
+    words = record.about.get("vocabulary")
+    if not isinstance(words, str):
+        raise UsageError(f"{folder} knows no words: give a run that was trained on sentences.")
+    return Vocabulary.read(words)
+
+
+def _record_of(folder: str | Path) -> RunRecord:
+    """The record of a run that a recipe builds on, or the copy that the recipe's own run keeps of it."""
     name, by = str(Path(folder)), recipes.execution.get() or recipes.Execution()
     copy = None if by.home is None else grafted_run(by.home, name)
     record = read_run(copy if copy is not None and is_run(copy) else name)
     by.asked[name] = record.folder
-    model: Model = recipes.build(record.file, record.settings).model
-    return model
+    return record

@@ -45,9 +45,13 @@ def images(file, tmp_path):
     levels = 2 if file.knobs["data"].default in BINARY else 256
     rng = np.random.default_rng(0)
     splits = {s: rng.integers(0, levels, (n, *shape)).astype(np.uint8) for s, n in (("train", 16), ("test", 8))}
-    labels = {f"{s}_label": rng.integers(0, 10, n) for s, n in (("train", 16), ("valid", 4), ("test", 8))}
+    beside = {}
+    for split, count in (("train", 16), ("valid", 4), ("test", 8)):
+        beside[f"{split}_label"] = rng.integers(0, 10, count)
+        beside[f"{split}_sentence"] = np.array(["a red star left of a blue circle"] * count)
+        beside[f"{split}_attribute"] = np.zeros((count, 12), int)
     path = tmp_path / "images.npz"
-    np.savez(path, **splits, **labels, valid=splits["test"][:4], levels=levels)
+    np.savez(path, **splits, **beside, valid=splits["test"][:4], levels=levels)
     return path
 
 

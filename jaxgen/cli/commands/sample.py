@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxgen.cli import flags
+from jaxgen.cli import flags, texts
 from jaxgen.cli.open import OfRun, Truncation, open_run
 from jaxgen.cli.output import at_least_one, new_folder, output, say, write_npz
 from jaxgen.core.errors import UsageError
@@ -30,6 +30,14 @@ class Sample(OfRun):
     """Class of all images, for a model that is conditional on classes."""
     condition: flags.text("FILE.npz", "those of the validation images") = ""  # type: ignore[valid-type]
     """An .npz whose array `condition` has what the images are drawn by, in turn, for a model of vectors or maps."""
+    text: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SENTENCE ...", help_behavior_hint="(default: none)")] = ()
+    """What the images show, for a model that is told sentences. Of several, the picture has a row for each, with one
+    code in each column, and the .npz --num images of each."""
+    between: int = 0
+    """Of two sentences or more: so many steps on the way from each to the next, a row for each; 0: none."""
+    style: flags.text("IMAGES", "none") = ""  # type: ignore[valid-type]
+    """Images whose style, the code that the model finds in each, is drawn with what the sentences say: a split of the
+    run's data, an .npz, a picture or a folder of pictures."""
     prior: Literal["model", "mixture"] = "model"
     """What codes are drawn from: the model's own prior, or a mixture of Gaussians fitted to the codes of the training
     images; a mixture's are decoded without further draws."""
@@ -74,8 +82,9 @@ def run(args: Sequence[str]) -> int:
             "out."
         )
     _check_chain(options)
+    texts.check(options)
     label = "" if options.label is None else f"-label{options.label}"
-    label += f"-{Path(options.condition).stem}" if options.condition else ""
+    label += f"-{Path(options.condition).stem}" if options.condition else texts.name(options)
     warm = "" if options.temperature == 1 else f"-temperature{options.temperature:g}"
     warm += f"-truncation{options.truncation:g}" if cut else ""
     plain = "-plain" if options.plain else ""
@@ -101,12 +110,20 @@ def run(args: Sequence[str]) -> int:
     else:
         require(run.model, Sampler, "sample")
     codes.check_truncation(run, options.truncation)
+    if texts.rows(options):
+        return texts.page(run, options, path)
     if options.chain != "none":
         return _by_chain(run, options, path, folder)
     drawn = growth(drawing_rank(run.model)) if folder or path.suffix.lower() == ".gif" else None
-    condition = conditions(run, options.num, options.label, options.condition)
     figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
     lines = [str(path)]
+    if options.text:
+        told = texts.told(run, options.text)
+        condition: Any = told.words.repeat(options.num, axis=0)
+        figures |= told.figures
+        lines += told.lines
+    else:
+        condition = conditions(run, options.num, options.label, options.condition)
     if mixed:
         image, about = _of_mixture(run, options, condition)
         figures |= about

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.core.capabilities import Encoder
+from jaxgen.core.capabilities import Encoder, Told
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.conditions import Text
 from jaxgen.core.errors import UsageError
@@ -73,7 +73,7 @@ class TextCritic(Critic):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextToImage(GAN, Encoder):
+class TextToImage(GAN, Told, Encoder):
     """Draws images of the sentence that it is told; `condition=Text(words=…, length=…, size=…)` says how many words it
     knows, how many a sentence has at most, and how long its vector is.
 
