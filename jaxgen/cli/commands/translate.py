@@ -184,12 +184,12 @@ def _made(run: Any, image: Any) -> Any:
     import numpy as np
 
     transform = run.dataset.transform
-    batch = (
-        {} if transform is None else jax.jit(transform, static_argnums=2)({"image": image}, jax.random.key(0), False)
-    )
-    if "condition" not in batch or "condition" in run.dataset.train:
+    batch = {"image": image}
+    if transform is not None:
+        batch = jax.jit(transform, static_argnums=2)(batch, jax.random.key(0), False)
+    if "condition" not in batch:
         raise UsageError(
-            f"--make: the run of {run.folder} was trained on pairs of files, and makes no inputs of images: give inputs."
+            f"--make: the run of {run.folder} was trained on the data's own pairs, and makes no inputs: give inputs."
         )
     return np.asarray(batch["condition"])
 
