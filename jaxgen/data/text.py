@@ -7,6 +7,7 @@ across two splits.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -163,9 +164,7 @@ def stories(num: int = 2000, words: int = 20_000, length: int = 16, seed: int = 
 
 
 def _story(draw: np.random.Generator) -> list[str]:
-    def one(forms: Sequence[str]) -> str:
-        return forms[int(draw.integers(len(forms)))]
-
+    one = functools.partial(_one_of, draw)
     who, friend = (NAMES[i] for i in draw.permutation(len(NAMES))[:2])
     thing, colour, place = one(THINGS), one(COLOURS), one(PLACES)
     they, them = ("she", "her") if who in NAMES[::2] else ("he", "him")
@@ -177,3 +176,7 @@ def _story(draw: np.random.Generator) -> list[str]:
         one((f"so {who} gives the {thing} to {friend}.", f"{they} lets {friend} play with the {thing}.")),
         one((f"now the {colour} {thing} is {friend}'s.", f"{friend} thanks {who} and goes home.")),
     ]
+
+
+def _one_of(draw: np.random.Generator, forms: Sequence[str]) -> str:
+    return forms[int(draw.integers(len(forms)))]

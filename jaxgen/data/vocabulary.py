@@ -96,15 +96,12 @@ class Vocabulary:
         """Sentences as rows of a padded array. One of more than `length` numbers is cut there, and has no end."""
         if length < 2:
             raise UsageError(f"a row needs room for a word and the end of its sentence, at least 2, got {length}.")
-        words, cut, count, unknown = np.zeros((len(sentences), length), np.int32), 0, 0, 0
+        words, cut = np.zeros((len(sentences), length), np.int32), 0
         for row, sentence in zip(words, sentences):
             numbers = self.numbers(sentence)
             cut += len(numbers) > length
-            numbers = numbers[:length]
-            row[: len(numbers)] = numbers
-            count += sum(number != END for number in numbers)
-            unknown += numbers.count(UNKNOWN)
-        return Rows(words, cut, unknown, count)
+            row[: len(numbers)] = numbers[:length]
+        return Rows(words, cut, int((words == UNKNOWN).sum()), int((words > END).sum()))
 
     def sentence(self, row: Sequence[int] | Int[np.ndarray, " length"]) -> str:
         """The words of a row up to its end, with spaces between; of a number that has no word, `<unknown>`."""
