@@ -96,16 +96,16 @@ def cell(
     options: argparse.Namespace, knobs: Sequence[str], content: str, codes: str, width: int, latent: int
 ) -> dict[str, Any]:
     """One run and its figures. What is done is read from its file."""
-    from experiments.studies.gan_losses import Stopped
-    from jaxgen.cli.commands import train
-    from jaxgen.core.files import write_json
-    from jaxgen.data.memorised import mean_psnr
-    from jaxgen.runs.load import load
-
     row: dict[str, Any] = {"content": content, "codes": codes, "width": width, "latent": latent}
     folder = folder_of(options, row)
     done = folder / "figures.json"
     if not done.exists():
+        from experiments.studies.gan_losses import Stopped
+        from jaxgen.cli.commands import train
+        from jaxgen.core.files import write_json
+        from jaxgen.data.memorised import mean_psnr
+        from jaxgen.runs.load import load
+
         flags = ["--data", options.data, "--images", str(options.images), "--content", content, "--codes", codes]
         flags += ["--features", str(width), "--latent", str(latent), "--steps", str(options.steps)]
         flags += ["--evaluate-every", str(options.steps), *knobs, "--run", str(folder)]
@@ -134,7 +134,7 @@ def halfway(run: Any) -> dict[str, float]:
     from jaxgen.explore.latent import decoded, interpolate
 
     kept, codes = run.dataset.train.image, codes_of(run)
-    between = decoded(run.decode, interpolate(run.model, codes, np.roll(codes, -1, axis=0), 3, "spherical"), None)[:, 1]
+    between = decoded(run.decode, interpolate(run.model, codes, np.roll(codes, -1, axis=0), 3), None)[:, 1]
     place, mse = nearest_kept(between, kept, run.model.levels)
     own = np.arange(len(kept))
     ends = (place == own) | (place == np.roll(own, -1))
@@ -170,7 +170,7 @@ def ways(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> Any:
         run = load(folder_of(options, row))
         number = np.linspace(0, options.images - 1, ROWS + 1).astype(int)
         z = codes_of(run)[number]
-        image = decoded(run.decode, interpolate(run.model, z[:-1], z[1:], STEPS, "spherical"), None)
+        image = decoded(run.decode, interpolate(run.model, z[:-1], z[1:], STEPS), None)
         kept = run.dataset.train.image
         place, _ = nearest_kept(image.reshape(-1, *image.shape[2:]), kept, run.model.levels)
         both = np.stack([image, kept[place].reshape(image.shape)], axis=1).reshape(-1, STEPS, *image.shape[2:])

@@ -3,11 +3,15 @@ adversarial loss, on a ring of 8 and a grid of 25 Gaussians in the plane.
 
     python experiments/studies/mode_collapse.py
     python experiments/studies/mode_collapse.py --data ring --losses hinge wgan --seeds 20 --steps 20000
+    python experiments/studies/mode_collapse.py --data stacked_mnist --digits idx:DIR --judge runs/classifier_mnist \
+        --losses non-saturating --seeds 5 --steps 5000 --width 16 --lr 2e-4 --out runs/mode_collapse_stacked
 
 Everything but loss and order is the same for all: perceptrons of two hidden layers, Adam, one step of the critic for
 one of the generator, no hold on the critic but for the two-sided gradient penalty that a WGAN cannot be without. Seeds
 change weights, noise and order; the points are the same. All seeds of a cell are one program: the library's own
-training step under `vmap`, which gives what each seed alone would, up to rounding.
+training step under `vmap`, which gives what each seed alone would, up to rounding. StackedMNIST, a thousand modes of
+three digits each, is trained on by `stacked_mnist`, a DCGAN of that width, one run after the other; the modes are those
+that a classifier reads, and a share of good samples is not told.
 
 Writes `mode_collapse.json`, a table and `mode_collapse.png`: means and standard errors over seeds of the modes covered,
 the share of good points and the KL of their modes to equal shares (`jaxgen.metrics.modes`), of as many points as
@@ -36,7 +40,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-DATA = ("ring", "grid")
+STACKED = "stacked_mnist"
+DATA = ("ring", "grid", STACKED)
 ORDERS = ("epochs", "replacement")
 LOSSES = ("minimax", "non-saturating", "least-squares", "hinge", "wgan", "gan-qp-l1", "gan-qp-l2", "relativistic")
 PENALTY: Mapping[str, tuple[str, float]] = {"wgan": ("two-sided", 1.0)}
@@ -51,7 +56,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--data", nargs="+", choices=DATA, default=DATA, help="which (default: both)")
+    parser.add_argument("--data", nargs="+", choices=DATA, default=DATA[:2], help="which (default: ring and grid)")
+    parser.add_argument("--digits", help="grey digits with labels, of which stacks are made")
+    parser.add_argument("--judge", help="the run of a classifier of these digits, which reads stacks")
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=ORDERS, help="which (default: both)")
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, help="which (default: all)")
     parser.add_argument("--seeds", type=int, default=8, help="of each cell (default 8)")
@@ -65,13 +72,18 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser.parse_args(args)
     if options.seeds < 2 or min(options.steps, options.batch, options.width, options.latent, options.num) < 1:
         parser.error("--seeds are at least 2, and --steps, --batch, --width, --latent and --num at least 1")
+    from experiments.studies.gan_losses import Stopped
     from jaxgen.core.errors import UsageError
+    from jaxgen.engine.devices.cpu import prepare_cpu
     from jaxgen.pictures.curves import save
 
+    prepare_cpu(options.seeds)
     try:
         rows, floor = study(options)
     except UsageError as error:
         parser.error(str(error))
+    except Stopped as stop:
+        return stop.code
     sys.stdout.write(table(rows, floor))
     save(picture(rows, floor, options.seeds), options.out / "mode_collapse.png")
     return 0
@@ -80,15 +92,20 @@ def main(args: Sequence[str] | None = None) -> int:
 def study(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     """The figures of each cell, and the floor of each data set. Raises `UsageError` where the folder holds a study of
     other settings."""
+    from experiments.studies import stacked_cells
     from experiments.studies.resumed import begin, check
     from jaxgen.core.files import write_json
 
     settings = {name: getattr(options, name) for name in ("seeds", "steps", "batch", "width", "latent", "lr", "num")}
     cells = options.out / "cells"
     check(options.out, settings)
+    if STACKED in options.data:
+        stacked_cells.check(options)
     begin(options.out, settings)
     cells.mkdir(exist_ok=True)
-    floor = {name: floor_of(name, options.num) for name in options.data}
+    floor = {
+        name: stacked_cells.floor(options) if name == STACKED else floor_of(name, options.num) for name in options.data
+    }
     rows = []
     for name in options.data:
         for loss in options.losses:
@@ -96,7 +113,10 @@ def study(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, 
                 path = cells / f"{name}-{loss}-{order}.json"
                 if not path.exists():
                     began = time.perf_counter()
-                    figures = trained(name, loss, order, options)
+                    stacked = name == STACKED
+                    figures = (
+                        stacked_cells.trained(loss, order, options) if stacked else trained(name, loss, order, options)
+                    )
                     seconds = round(time.perf_counter() - began, 1)
                     write_json(path, {"seeds": figures, "seconds": seconds})
                     sys.stderr.write(f"{name}, {loss}, {order}: {seconds} s\n")
@@ -123,7 +143,8 @@ def trained(name: str, loss: str, order: str, options: argparse.Namespace) -> li
 def fitted(recipe: Any, seeds: Sequence[int]) -> Any:
     """The last states of the recipe's training with these seeds, side by side: one program for all of them."""
     x = recipe.data.load().train["x"]
-    begin, steps = programs(dataclasses.replace(recipe, data=data_of(DATA[0])[0], replacement=False, steps=1))
+    same = dataclasses.replace(recipe, data=data_of(DATA[0])[0], replacement=False, steps=1)
+    begin, steps = programs(same, len(seeds))
     state = begin(np.asarray(seeds, np.uint32), {"x": x[: recipe.batch]})
     rows = orders(tuple(seeds), recipe.steps, recipe.batch, len(x), recipe.replacement)
     for start in range(0, recipe.steps, CHUNK):
@@ -132,11 +153,13 @@ def fitted(recipe: Any, seeds: Sequence[int]) -> Any:
 
 
 @functools.cache
-def programs(recipe: Any) -> tuple[Any, Any]:
-    """How the states of several seeds begin, with the first points, and some steps of them over the rows that each
-    sees: compiled once for all data and orders."""
+def programs(recipe: Any, seeds: int) -> tuple[Any, Any]:
+    """How the states of so many seeds begin, with the first points, and some steps of them over the rows that each
+    sees: compiled once for all data and orders, by as many devices as can have equal shares of the seeds."""
     import jax
 
+    from jaxgen.engine.devices.cpu import cpu_devices
+    from jaxgen.engine.devices.mesh import make_mesh, replicated, sharded
     from jaxgen.engine.state import init_state, key_named
     from jaxgen.engine.step import make_step
 
@@ -150,8 +173,11 @@ def programs(recipe: Any) -> tuple[Any, Any]:
     def steps(state: Any, x: Any, rows: Any) -> Any:
         return jax.lax.scan(lambda state, row: (step(state, {"x": x[row]})[0], None), state, rows)[0]
 
-    many = jax.jit(jax.vmap(steps, in_axes=(0, None, 0)), donate_argnums=0)
-    return jax.jit(jax.vmap(begin, in_axes=(0, None))), many
+    mesh = make_mesh(jax.devices()[: cpu_devices(seeds, len(jax.devices()))])
+    each, whole = sharded(mesh), replicated(mesh)
+    started = jax.jit(jax.vmap(begin, in_axes=(0, None)), in_shardings=(each, whole), out_shardings=each)
+    many = jax.vmap(steps, in_axes=(0, None, 0))
+    return started, jax.jit(many, donate_argnums=0, in_shardings=(each, whole, each), out_shardings=each)
 
 
 @functools.lru_cache(maxsize=2)
@@ -291,7 +317,7 @@ def table(rows: Sequence[Mapping[str, Any]], floor: Mapping[str, Mapping[str, fl
 
     def told(row: Mapping[str, Any], name: str, digits: int, scale: float = 1.0) -> str:
         if row[name] is None:
-            return "none good"
+            return "" if name == "good" else "none good"
         spread = row.get(f"{name}_stderr")
         return f"{scale * row[name]:.{digits}f}" + ("" if spread is None else f" ± {scale * spread:.{digits}f}")
 

@@ -61,6 +61,31 @@ def test_rows_are_means_with_standard_errors_and_orders_are_compared():
     assert lines[-1] == "1 of 1 differences between the orders exceed three standard errors."
 
 
+def test_stacked_digits_are_trained_on_once_for_each_seed_and_wanted_with_their_judge(tmp_path, monkeypatch, capsys):
+    from experiments.studies import stacked_cells
+
+    options, runs = argparse.Namespace(seeds=2, out=tmp_path), []
+
+    def run_of(folder, loss, order, seed, options):
+        folder.mkdir(parents=True)
+        runs.append(folder.name)
+        return {"modes": 100.0 * seed, "good": None, "kl": None if seed else 6.9}
+
+    monkeypatch.setattr(stacked_cells, "run_of", run_of)
+    first = stacked_cells.trained("hinge", "epochs", options)
+    assert stacked_cells.trained("hinge", "epochs", options) == first
+    assert runs == ["hinge-epochs-0", "hinge-epochs-1"]
+    module = study()
+    row = {"data": "stacked_mnist", "loss": "hinge", "order": "epochs", **module.summed(first)}
+    lines = module.table([row], {"stacked_mnist": {"modes": 1000.0, "good": None, "kl": 0.02}}).splitlines()
+    assert lines[2] == "| stacked_mnist | the data | | 1000.0 |  | 0.020 | |"
+    assert lines[3] == "| stacked_mnist | hinge | epochs | 50.0 ± 50.0 |  | 6.900 | |"
+    with pytest.raises(SystemExit):
+        module.main(["--data", "stacked_mnist", "--digits", "digits", "--out", str(tmp_path / "new")])
+    assert "stacked_mnist wants --digits, grey digits with labels" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.soak
 def test_the_study_goes_on_where_it_stopped(tmp_path, capsys):
     module = study()
