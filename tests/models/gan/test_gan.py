@@ -1,5 +1,7 @@
 """The GAN: what its knobs do to losses, nets and steps, and which of them do not go together."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 from jaxgen.core.conditions import Classes
 from jaxgen.core.errors import UsageError
 from jaxgen.data.dataset import Dataset, Source, Split
+from jaxgen.engine.checkpoint.checkpoints import Checkpoints
 from jaxgen.engine.devices.mesh import make_mesh, sharded
+from jaxgen.engine.fit import fit
 from jaxgen.engine.recipe import Recipe
+from jaxgen.engine.reporter import Diverged
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
 from jaxgen.maths.adversarial import adversarial
@@ -179,3 +184,19 @@ def test_a_critic_that_explodes_stops_the_run_at_its_step():
     for _ in range(3):
         state, _ = step(state, batch)
     assert 0 <= int(state.fault[0]) <= 2
+
+
+def test_an_exploding_critic_stops_the_run_which_keeps_the_last_good_state_of_both_players(tmp_path):
+    """The critic's rate is sound until step 3: what it makes of its weights there the generator's loss finds out, and
+    the checkpoint is the one behind the last sound step, which is that of a run that ends there."""
+    rate = optax.sgd(lambda count: jnp.where(count >= 3, 1e15, 0.1))
+    recipe = recipe_of(model(norm="none"), optimizer=rate, steps=8, evaluate_every=1000, save_every=1, keep=1)
+    data = recipe.data.load()
+    with pytest.raises(Diverged, match="at step 3") as caught:
+        fit(recipe, data, tmp_path)
+    assert (caught.value.step, caught.value.objective) == (3, "generator")
+    sound = fit(dataclasses.replace(recipe, steps=3), data).state.variables["params"]
+    with Checkpoints(tmp_path / "checkpoints", write=False) as checkpoints:
+        assert checkpoints.latest == 3
+        jax.tree.map(np.testing.assert_array_equal, checkpoints.variables()["params"], jax.device_get(sound))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(sound))
