@@ -84,7 +84,7 @@ def recipe(
     )
 
 
-SMOKE = dict(crop=12, features=3, scales=2, skip=2, depth=2, batch=8, steps=4, evaluate_every=2)
+SMOKE = dict(crop=12, features=8, scales=1, batch=8, steps=4, evaluate_every=2)
 PRESETS = {
     "small": dict(features=32),
     "pixels": dict(task="inpaint", lr=1e-3, steps=11_000, upsampling="bilinear"),

@@ -58,7 +58,7 @@ def page(
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
     """A row for each image: as it was damaged, as it was restored, with their figures (of `figures`), and the original
     where there is one."""
-    scale = scale_for(restored.shape[1:], 128)
+    scale = scale_for(restored.shape[1:], 160)
     rows = []
     for i in range(len(restored)):
         tiles = [(damaged[i], f"damaged{_said(compared['damaged'], i)}")]

@@ -109,9 +109,10 @@ def run(args: Sequence[str]) -> int:
     if code:
         return code
     done = load(folder, "last")
-    if done.record.about["digest"] != digest(done.dataset):
+    dataset = done.recipe.data.load()
+    if done.record.about["digest"] != digest(dataset):
         raise UsageError(f"{folder} restored another picture of this name: give another --run, or --fresh.")
-    _tell(options, done, path, several)
+    _tell(options, done, dict(dataset.valid.items()), path, several)
     return 0
 
 
@@ -141,25 +142,31 @@ def _typed(settings: dict[str, Any]) -> list[str]:
     return words
 
 
-def _tell(options: Restore, done: Any, path: Path, several: bool) -> None:
+def write(image: Any, path: Path, several: bool) -> None:
+    """A picture as a file, or several as 0000.png, 0001.png, … in a new folder, in the order of their names."""
+    from jaxgen.core.files import whole_folder
+    from jaxgen.pictures.grid import save_png
+
+    if not several:
+        save_png(image[0], path)
+        return
+    with whole_folder(path) as part:
+        for number, one in enumerate(image):
+            save_png(one, part / f"{number:04d}.png")
+
+
+def _tell(options: Restore, done: Any, batch: Any, path: Path, several: bool) -> None:
     """Write the picture, the page and the curves, and say what came out."""
     import numpy as np
 
-    from jaxgen.core.files import whole_folder
     from jaxgen.explore.restore import figures, page
     from jaxgen.pictures import curves
     from jaxgen.pictures.grid import save_png
     from jaxgen.runs.log import read_log
 
-    valid = done.dataset.valid
-    batch, outputs = dict(valid.items()), done.variables["outputs"]
+    outputs = done.variables["outputs"]
     image = np.asarray(done.model.restored(done.variables, batch))
-    if several:
-        with whole_folder(path) as part:
-            for number, one in enumerate(image):
-                save_png(one, part / f"{number:04d}.png")
-    else:
-        save_png(image[0], path)
+    write(image, path, several)
     original = batch.get("original")
     compared = {
         name: None if original is None else figures(x, original, done.model.factor)
@@ -169,7 +176,11 @@ def _tell(options: Restore, done: Any, path: Path, several: bool) -> None:
     kept = np.asarray(outputs["kept_at"] if done.model.stops else outputs["steps"] + 0 * outputs["kept_at"]).astype(int)
     records = [record for record in read_log(done.folder / "metrics.jsonl") if record.get("split") == "valid"]
     panels = {
-        title: {label: [(r["step"], r[name]) for r in records] for name, label in series.items() if name in records[0]}
+        title: {
+            label: [(float(r["step"]), r[name]) for r in records]
+            for name, label in series.items()
+            if name in records[0]
+        }
         for title, series in PANELS.items()
     }
     marks = {f"given back, of step {step:,}": float(step) for step in sorted({*kept.tolist()})}
@@ -188,7 +199,7 @@ PANELS = {
         "psnr_stopped": "the average at the least variance so far",
     },
     "PSNR to the input, dB": {"psnr_to_input": "output"},
-    "variance of outputs": {"variance": "about their average", "least_variance": "least so far"},
+    "variance of outputs": {"variance": "about their average"},
 }
 """What the picture of a run's course shows: figures of the run by panel, and what they are of."""
 

@@ -125,7 +125,7 @@ class DeepImagePrior(Scored, ImageModel):
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: the squared error to the damaged images. Behind its step nets that broke down are put back."""
-        return (Objective("restoration", self._loss, trains=("hourglass",), after=self._put_back),)
+        return (Objective("restoration", self._loss, trains=("hourglass",), after=self.put_back),)
 
     def _loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         z, number = variables["input"]["z"], self._numbers(batch)
@@ -134,7 +134,7 @@ class DeepImagePrior(Scored, ImageModel):
         errors = self.errors(x, batch)
         count = jnp.zeros(self.images).at[number].add(1.0)
         error = jnp.zeros(self.images).at[number].add(errors) / jnp.maximum(count, 1.0)
-        outputs = self._followed(variables["outputs"], jax.lax.stop_gradient(x), _decibels(error))
+        outputs = self.followed(variables["outputs"], jax.lax.stop_gradient(x), _decibels(error))
         shown = {"psnr_to_input": outputs["psnr"].mean(), "variance": outputs["variance"].mean()}
         # The sum, not the mean: each net moves as it would alone.
         return error.sum(), Aux({}, {"outputs": outputs}, shown)
@@ -157,7 +157,7 @@ class DeepImagePrior(Scored, ImageModel):
         known = jnp.asarray(batch["mask"], jnp.float32)
         return (square * known).sum(axis=(1, 2)) / known.sum(axis=(1, 2))
 
-    def _followed(self, outputs: Variables, x: Array, decibels: Array) -> Variables:
+    def followed(self, outputs: Variables, x: Array, decibels: Array) -> Variables:
         """What is known of the outputs after one more: their average and variance, and the average at the least."""
         t = outputs["steps"]
         rate = jnp.maximum(1.0 - self.average, 1.0 / (t + 1.0))
@@ -178,7 +178,7 @@ class DeepImagePrior(Scored, ImageModel):
             "steps": t + 1.0,
         }
 
-    def _put_back(self, variables: Variables, batch: Batch, key: PRNGKey) -> Variables:
+    def put_back(self, variables: Variables, batch: Batch, key: PRNGKey) -> Variables:
         """Every tenth step: nets whose PSNR to the input fell are those of the last look again, the others are looked
         at next time."""
         outputs, before, params = (variables[name] for name in ("outputs", "before", "params"))
