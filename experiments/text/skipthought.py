@@ -1,4 +1,4 @@
-"""Skip-Thought on ordered sentences. 1506.06726: no nats are published. Ours: not run yet.
+"""SkipThought on ordered sentences. 1506.06726: no nats are published. Ours: not run yet.
 
 A sentence is encoded as a vector from which two decoders tell the sentences before and after it. Data are little
 stories made here, or any text: a file, or a folder of them of which the last is held out. The nets are smaller than the
@@ -51,7 +51,16 @@ def recipe(
 
 
 SMOKE = dict(
-    words=80, length=12, embedding=4, features=6, decoder_features=5, batch=8, steps=4, warmup=1, evaluate_every=2
+    data="stories,num=40",
+    words=80,
+    length=12,
+    embedding=4,
+    features=6,
+    decoder_features=5,
+    batch=8,
+    steps=4,
+    warmup=1,
+    evaluate_every=2,
 )
 PRESETS = {
     "stories": dict(

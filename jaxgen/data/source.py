@@ -9,7 +9,7 @@
     folder:DIR                     pictures                        crop, resize
     pairs:DIR                      pictures, and their inputs      inputs (a folder, or left or right), crop, resize
     text:FILE or text:FOLDER       sentences in order              words, length, layout
-    stories                        little stories made here        words, length
+    stories                        little stories made here        num, words, length
     stacked_mnist:DATA             digits of one of these, stacked   num, seed, and those of DATA
     PATH                           whichever of these lies there
 
@@ -95,7 +95,7 @@ WANTED = {"crop": "square, 32 or 28x20", "resize": "32 or 28x20", **dict.fromkey
 WANTED |= {"size": "a whole number", "num": "a whole number", "objects": "1 or 1-2", "seed": "a whole number"}
 NAMED: dict[str, tuple[Callable[..., Source], dict[str, Callable[[str], Any]]]] = {
     "digits": (digits, {}),
-    "stories": (stories, WORDS),
+    "stories": (stories, {"num": int, **WORDS}),
     "binarized_mnist": (binarized_mnist, {}),
     "scenes": (scenes, {"size": int, "num": int, "objects": _counts, "seed": int}),
 }

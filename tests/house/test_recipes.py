@@ -12,6 +12,7 @@ from helpers import ROOT
 from helpers.hlo import convolutions
 
 from jaxgen.cli.main import main
+from jaxgen.core.model import ImageModel
 from jaxgen.engine.programs import Programs
 from jaxgen.runs.recipes.build import build
 from jaxgen.runs.recipes.file import load_file
@@ -38,8 +39,9 @@ def flags(settings):
 
 @pytest.fixture
 def images(file, tmp_path):
-    """An .npz of the images that the recipe's model is made for, or None where its data come with a dependency."""
-    if "data" not in file.knobs:
+    """An .npz of the images that the recipe's model is made for, or None where its data come with a dependency, or
+    are made here and no images."""
+    if "data" not in file.knobs or not isinstance(build(file).model, ImageModel):
         return None
     shape = build(file).model.shape
     levels = 2 if file.knobs["data"].default in BINARY else 256
