@@ -22,7 +22,7 @@ from typing import Literal
 import optax
 
 from jaxgen import Recipe
-from jaxgen.data.damage import source_to_restore, to_restore
+from jaxgen.data.damaged import source_to_restore, to_restore
 from jaxgen.explore.restore import SETTINGS
 from jaxgen.models.one_image.deep_image_prior import DeepImagePrior
 

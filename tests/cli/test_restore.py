@@ -12,7 +12,7 @@ import jaxgen
 from jaxgen.cli.commands import train
 from jaxgen.cli.commands.restore import write
 from jaxgen.core.errors import UsageError
-from jaxgen.data.damage import damaged, to_restore
+from jaxgen.data.damaged import damaged, to_restore
 from jaxgen.maths.resample import downsampled
 from jaxgen.metrics.restoration import luminance, psnr, ssim
 from jaxgen.pictures.grid import save_png

@@ -79,7 +79,7 @@ def run(args: Sequence[str]) -> int:
     check_seed(options.seed)
     stops, steps = _stop(options)
     from jaxgen.core.files import home_path
-    from jaxgen.data.damage import to_restore
+    from jaxgen.data.damaged import to_restore
 
     several = home_path(options.image).is_dir()
     path = new_folder(options.output, "--output") if several else placed(options.output, (".png",))
