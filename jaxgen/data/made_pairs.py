@@ -27,6 +27,9 @@ from jaxgen.data.transforms import chained
 
 Made = Callable[[Float[Array, "b h w c"], Any], Float[Array, "b h w k"]]
 
+Pixels = Float[Array | np.ndarray, "b h w c"]
+"""Images with values 0 … 1."""
+
 COLOURS = 8
 """Colours of segments."""
 
@@ -68,7 +71,7 @@ def with_inputs(of: Source, kind: str) -> Source:
     return Source(f"{of.name} ({kind})", load)
 
 
-def edges(x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
+def edges(x: Pixels) -> Float[Array, "b h w 1"]:
     """1 where images with values 0 … 1 have an edge, 0 elsewhere: Canny's detector (1986).
 
     The gradient is Sobel's, of the channel that changes most, after a Gaussian of about one pixel; along it only
@@ -79,7 +82,7 @@ def edges(x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
     >>> edges(step)[0, 2, :, 0].tolist()
     [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
     """
-    x = _binomial(_binomial(x))
+    x = _binomial(_binomial(jnp.asarray(x)))
     down, right = _slope(x, 1), _slope(x, 2)
     most = jnp.argmax(down**2 + right**2, axis=-1, keepdims=True)
     down, right = (jnp.take_along_axis(part, most, axis=-1)[..., 0] for part in (down, right))
@@ -95,18 +98,18 @@ def edges(x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
     return reached[..., None].astype(jnp.float32)
 
 
-def gray(x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
+def gray(x: Pixels) -> Float[Array, "b h w 1"]:
     """Brightness by the weights of ITU-R BT.601."""
-    return x[..., :3] @ jnp.array([[0.299], [0.587], [0.114]])
+    return jnp.asarray(x[..., :3]) @ jnp.array([[0.299], [0.587], [0.114]])
 
 
-def segments(x: Float[Array, "b h w c"], palette: Float[np.ndarray, "k c"]) -> Float[Array, "b h w c"]:
+def segments(x: Pixels, palette: Float[np.ndarray, "k c"]) -> Float[Array, "b h w c"]:
     """Each pixel, after a Gaussian of about one pixel, as the colour of the palette that is nearest to it."""
-    distance = ((_binomial(_binomial(x))[..., None, :] - palette) ** 2).sum(axis=-1)
+    distance = ((_binomial(_binomial(jnp.asarray(x)))[..., None, :] - palette) ** 2).sum(axis=-1)
     return jnp.asarray(palette, jnp.float32)[distance.argmin(axis=-1)]
 
 
-def masked(x: Float[Array, "b h w c"], key: Any) -> Float[Array, "b h w c"]:
+def masked(x: Pixels, key: Any) -> Float[Array, "b h w c"]:
     """Images with a hole of half their sides, at a place of its own each, in which they are ½."""
     b, h, w, _ = x.shape
     across = jax.random.uniform(key, (b, 2, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -137,18 +138,21 @@ def named_inputs(run: Any, options: Translate) -> Inputs:
     files = [files[i] for i in np.linspace(0, len(files) - 1, options.num or len(files)).astype(int)[: len(files)]]
     names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
     h, w, c = run.model.shape
+    read = functools.partial(_read, resize=options.resize)
     if options.make:
-        image = _read(files, (h, w, c), options.resize)
+        image = read(files, (h, w, c), run.model.levels)
         return Inputs(_made(run, image), names, image)
-    told = _read(files, (h, w, run.model.condition.channels), options.resize)
-    truth = _read(_partners(files, path, Path(options.truth)), (h, w, c), options.resize) if options.truth else None
+    partners = _partners(files, path, Path(options.truth)) if options.truth else []
+    told = read(files, (h, w, run.model.condition.channels), 256)
+    truth = read(partners, (h, w, c), run.model.levels) if partners else None
     return Inputs(np.asarray(told, np.float32) / np.float32(255), names, truth)
 
 
-def _read(files: list[Path], shape: tuple[int, int, int], resize: bool) -> Any:
-    """Pictures as uint8[n,h,w,c] of a shape."""
+def _read(files: list[Path], shape: tuple[int, int, int], levels: int, resize: bool) -> Any:
+    """Pictures as uint8[n,h,w,c] of a shape, with so many levels."""
     import numpy as np
 
+    from jaxgen.core.images import requantise
     from jaxgen.data.picture_folder import read_picture
 
     h, w, c = shape
@@ -160,7 +164,7 @@ def _read(files: list[Path], shape: tuple[int, int, int], resize: bool) -> Any:
         if picture.shape != shape:
             size = "×".join(map(str, picture.shape[:2]))
             raise UsageError(f"{file} is {size}, the run's images are {h}×{w}: add --resize, or give that size.")
-        image[i] = picture
+        image[i] = requantise(picture, 256, levels)
     return image
 
 
