@@ -9,6 +9,7 @@ from jaxgen.models.flow.realnvp import RealNVP
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.gan.inverter import Inverter
 from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.gan.pix2pix import Pix2Pix
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
@@ -49,6 +50,7 @@ __all__ = [
     "FewLabels",
     "GatedPixelCNN",
     "Glow",
+    "Inverter",
     "Memoriser",
     "MultiScale",
     "OrderEnsemble",

@@ -26,6 +26,7 @@ from jaxgen.models.flow.realnvp import RealNVP
 from jaxgen.models.gan.base import GAN
 from jaxgen.models.gan.conditional import ConditionalGAN
 from jaxgen.models.gan.dcgan import DCGAN
+from jaxgen.models.gan.inverter import Inverter
 from jaxgen.models.gan.lapgan import LAPGAN
 from jaxgen.models.gan.pix2pix import Pix2Pix
 from jaxgen.models.gan.semisupervised import SemiSupervisedGAN
@@ -163,6 +164,9 @@ ROWS: dict[str, Model] = {
         condition=Classes(10),
     ),
     "lapgan": LAPGAN(shape=(8, 4, 1), levels=4, halvings=1, latent=6, features=3),
+    "inverter": Inverter(
+        shape=(4, 4, 1), levels=4, generator=VAE(shape=(4, 4, 1), levels=4, latent=2, hidden=(6,)), features=(4,)
+    ),
     "conditional-gan": ConditionalGAN(
         shape=(4, 4, 1), levels=4, net="dense", latent=4, features=1, condition=Classes(10)
     ),
