@@ -134,7 +134,7 @@ def jittered(of: Source) -> Source:
         def cut(large: Array, at: Array) -> Array:
             return jax.lax.dynamic_slice(large, (at[0], at[1], 0), (h, w, large.shape[-1]))
 
-        moved = {}
+        moved: Batch = {}
         for name in ("image", "condition"):
             if name in batch:
                 x = batch[name]

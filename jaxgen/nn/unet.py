@@ -13,6 +13,8 @@ Sides are halved rounding up, and each map on the way up is cut to the size that
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -74,8 +76,8 @@ class UNet(nn.Module):
         maps.pop()
         for i in reversed(range(1, self.depth)):
             h, w = sides[i]
-            layer = nn.ConvTranspose(self._width(i - 1), KERNEL, (2, 2), use_bias=False, name=f"up_{i}", **self._knobs)
-            x = InstanceNorm(name=f"up_norm_{i}")(layer(nn.relu(x))[:, :h, :w])
+            wider = nn.ConvTranspose(self._width(i - 1), KERNEL, (2, 2), use_bias=False, name=f"up_{i}", **self._knobs)
+            x = InstanceNorm(name=f"up_norm_{i}")(wider(nn.relu(x))[:, :h, :w])
             if i >= self.depth - DROPPED:
                 x = Dropout(self.dropout, deterministic=False)(x)
             x = jnp.concatenate([x, maps.pop()], axis=-1)
@@ -87,5 +89,5 @@ class UNet(nn.Module):
         return self.features * min(2**i, WIDEST)
 
     @property
-    def _knobs(self) -> dict[str, object]:
+    def _knobs(self) -> dict[str, Any]:
         return {"dtype": self.dtype, "kernel_init": INITIAL}

@@ -230,7 +230,7 @@ def _way_back(run: Any, folder: str) -> Any:
     return back
 
 
-def _recovered(back: Any, inputs: Inputs, drawn: Any, draws: int, levels: int, seed: int) -> tuple[dict, str]:
+def _recovered(back: Any, inputs: Inputs, drawn: Any, draws: int, levels: int, seed: int) -> tuple[dict[str, Any], str]:
     """How well the colours of inputs are recovered from drawn and from true images, in percent, and that in words."""
     import numpy as np
 
@@ -245,7 +245,7 @@ def _recovered(back: Any, inputs: Inputs, drawn: Any, draws: int, levels: int, s
         again = np.round(again * (255 / (back.model.levels - 1))).astype(np.uint8)
         return agreement(nearest_colour(again, colours), true, len(colours))
 
-    figures = {"colours": len(colours), "drawn": read(drawn, labels.repeat(draws, 0))}
+    figures: dict[str, Any] = {"colours": len(colours), "drawn": read(drawn, labels.repeat(draws, 0))}
     figures["chance"] = float(100 * np.bincount(labels.ravel()).max() / labels.size)
     words = f"labels recovered of {figures['drawn']['pixels']:.1f} % of pixels"
     if inputs.truth is not None:

@@ -69,7 +69,8 @@ class PatchCritic(nn.Module):
         return self._scores(x, KERNEL)
 
     def _map(self, x: Array, wider: int, kernel: tuple[int, int], stride: int, bias: bool = True) -> Array:
-        return self._conv(self.features * min(wider, WIDEST), kernel, stride, bias)(x)
+        layer: Any = self._conv(self.features * min(wider, WIDEST), kernel, stride, bias)
+        return layer(x)  # type: ignore[no-any-return]
 
     def _normed(self, x: Array, wider: int, kernel: tuple[int, int], stride: int) -> Array:
         if self.norm == "none":
@@ -79,10 +80,10 @@ class PatchCritic(nn.Module):
     def _scores(self, x: Array, kernel: tuple[int, int]) -> Array:
         return self._conv(1, kernel, 1, True)(x).astype(jnp.float32).reshape(len(x), -1)
 
-    def _conv(self, features: int, kernel: tuple[int, int], stride: int, bias: bool) -> nn.Conv:
-        edge = 0 if kernel == (1, 1) else 1
+    def _conv(self, features: int, kernel: tuple[int, int], stride: int, bias: bool) -> nn.Module:
+        edge = (0, 0) if kernel == (1, 1) else (1, 1)
         knobs: dict[str, Any] = dict(dtype=self.dtype, kernel_init=INITIAL, use_bias=bias)
-        return nn.Conv(features, kernel, (stride, stride), padding=edge, **knobs)
+        return nn.Conv(features, kernel, (stride, stride), padding=(edge, edge), **knobs)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
