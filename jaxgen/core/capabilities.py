@@ -192,7 +192,7 @@ class Told(Latent):
     """Draws what a sentence says (`core.conditions.Text`)."""
 
     @abc.abstractmethod
-    def text_vectors(self, variables: Variables, words: Int[Array, "b n"]) -> Float[Array, "b d"]:
+    def text_vectors(self, variables: Variables, words: Int[Array | np.ndarray, "b n"]) -> Float[Array, "b d"]:
         """The vector of each sentence, of the numbers of its words. It stands for the sentence wherever a condition is
         asked for, and so does what lies between two of them."""
 

@@ -14,7 +14,7 @@ from jaxgen.core.errors import UsageError
 from jaxgen.explore.trained import Trained
 
 Words = Int[np.ndarray, "n length"]
-Rows = UInt8[np.ndarray, "n k h w c"]
+Rows = UInt8[np.ndarray, "_ k h w c"]
 
 
 def text_vectors(run: Trained, words: Words) -> Float[np.ndarray, "n d"]:
@@ -47,8 +47,9 @@ def restyled(run: Trained, words: Words, image: UInt8[np.ndarray, "k h w c"]) ->
 
     Raises `UsageError` for a model that encodes no images.
     """
-    require(run.model, Encoder, "tell the style of an image")
-    return _rows(run, text_vectors(run, words), run.encode(image))
+    model = require(run.model, Encoder, "tell the style of an image")
+    any_sentence = model.example_condition(len(image))  # style is what is there whatever was said
+    return _rows(run, text_vectors(run, words), run.encode(image, any_sentence))
 
 
 def _rows(run: Trained, vectors: Float[np.ndarray, "n d"], z: np.ndarray) -> Rows:

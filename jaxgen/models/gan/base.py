@@ -216,7 +216,7 @@ class GAN(Latent, Adversarial):
         return self._apply("generator", variables, self.prior(key, num), condition)
 
     def scored(
-        self, variables: Variables, x: Float[Array, "b h w c"], condition: Float[Array, "b k"] | None = None
+        self, variables: Variables, x: Float[Array, "b h w c"], condition: Float[Array, "_ k"] | None = None
     ) -> tuple[Float[Array, "n outputs"], Float[Array, "n d"], Variables]:
         """The critic's scores of packs of images, their features, and its updated statistics."""
         (scores, features), updates = self._apply("critic", variables, self.packed(x), self.packed(condition))

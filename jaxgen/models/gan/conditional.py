@@ -78,7 +78,9 @@ class ConditionalGAN(GAN):
     ) -> tuple[Float[Array, " n"], Aux]:
         label = jnp.asarray(self.trained_on(batch), jnp.int32)
         wrong = self.vector(variables, wrong_labels(key, label, self._classes.count), len(label))
-        return matched(self, variables, real, fake, condition, wrong)
+        right_scores, _, updates = self.scored(variables, real, condition)
+        wrong_scores, fake_scores = (self.scored(variables, *pair)[0] for pair in ((real, wrong), (fake, condition)))
+        return matched(right_scores, wrong_scores, fake_scores, updates)
 
     def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
         """One picture, "classes": a row for each class, up to 20, and in each column the images of one code."""
@@ -89,13 +91,9 @@ class ConditionalGAN(GAN):
         return {"classes": page.reshape(1, rows * h, COLUMNS * w, c)}
 
 
-def matched(
-    model: GAN, variables: Variables, real: Array, fake: Array, right: Any, wrong: Any, weight: float = 1.0
-) -> tuple[Float[Array, " n"], Aux]:
-    """What a matching-aware critic minimises on each image, and its mean probabilities of the three kinds of pairs:
-    real images under the conditions `right` and `wrong`, fake ones under those that they were drawn under."""
-    right_scores, _, updates = model.scored(variables, real, right)
-    wrong_scores, fake_scores = (model.scored(variables, *pair)[0] for pair in ((real, wrong), (fake, right)))
-    scores = {"p_real": right_scores[:, 0], "p_wrong": wrong_scores[:, 0], "p_fake": fake_scores[:, 0]}
+def matched(right: Array, wrong: Array, fake: Array, updates: Variables, weight: float = 1.0) -> tuple[Array, Aux]:
+    """What a matching-aware critic minimises on each image, of its scores [b,1] of the three kinds of pairs, with their
+    mean probabilities for the progress line and its updated statistics."""
+    scores = {"p_real": right[:, 0], "p_wrong": wrong[:, 0], "p_fake": fake[:, 0]}
     shown = {name: jax.nn.sigmoid(score).mean() for name, score in scores.items()}
     return matching_critic(*scores.values(), weight), Aux({}, updates, shown)

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxgen.core.capabilities import Encoder, Told
@@ -57,15 +58,17 @@ class TextGenerator(Generator):
 
 
 class TextCritic(Critic):
-    """A DCGAN's, that meets what it makes of a sentence's vector at each place of its last map."""
+    """A DCGAN's, that meets what it makes of a sentence's vector at each place of its last map. Of m times as many
+    sentences as images, it scores all images under the first of them, then all under the next."""
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], condition: Array | None = None, train: bool = True
-    ) -> tuple[Float[Array, "b outputs"], Float[Array, "b d"]]:
+    ) -> tuple[Float[Array, "n outputs"], Float[Array, "n d"]]:
         layers, halvings = Layers(self, train, INITIAL), len(pyramid(self.shape)) - 1
         x = strided(layers, x, self.features, halvings)
         told = nn.leaky_relu(layers.map(condition, TOLD), 0.2)  # type: ignore[arg-type]
+        x = jnp.tile(x, (len(told) // len(x), 1, 1, 1))
         told = jnp.broadcast_to(told[:, None, None], (*x.shape[:3], TOLD))
         x = layers.map(jnp.concatenate([x, told], axis=-1), x.shape[-1], (1, 1), bias=layers.biased)
         features = nn.leaky_relu(layers.normed(x), 0.2).reshape(len(x), -1)
@@ -161,10 +164,10 @@ class TextToImage(GAN, Told, Encoder):
         """The sentences' vectors, where a frozen encoder makes them: they stay the same in all of training."""
         return {"sentence_vector": self.text_vectors(variables, batch["words"])} if self.frozen else {}
 
-    def text_vectors(self, variables: Variables, words: Int[Array, "b n"]) -> Float[Array, "b d"]:
+    def text_vectors(self, variables: Variables, words: Int[Array | np.ndarray, "b n"]) -> Float[Array, "b d"]:
         """φ(t) of each sentence, which stands for it wherever a condition is asked for."""
         params = variables["frozen" if self.frozen else "params"]["text"]
-        vectors: Array = self.text.apply({"params": params}, words)  # type: ignore[assignment]
+        vectors: Array = self.text.apply({"params": params}, jnp.asarray(words))  # type: ignore[assignment]
         return vectors.astype(jnp.float32)
 
     def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
@@ -192,7 +195,12 @@ class TextToImage(GAN, Told, Encoder):
     def _critic_terms(
         self, variables: Variables, real: Array, fake: Array, condition: Array | None, batch: Batch, key: PRNGKey
     ) -> tuple[Float[Array, " n"], Aux]:
-        return matched(self, variables, real, fake, condition, others(key, condition), WRONG)
+        # What the critic sees in the real images is the same under either sentence: it looks once.
+        both = jnp.concatenate([condition, others(key, condition)])  # type: ignore[list-item]
+        real_scores, _, updates = self.scored(variables, real, both)
+        fake_scores, _, _ = self.scored(variables, fake, condition)
+        right_scores, wrong_scores = jnp.split(real_scores, 2)
+        return matched(right_scores, wrong_scores, fake_scores, updates, WRONG)
 
     def _generator_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         noise_key, other_key = jax.random.split(key)
