@@ -46,7 +46,8 @@ def figures(image: UInt8[Any, "b h w c"], original: UInt8[Any, "b h w c"], facto
         each["ssim"] = ssim(image, original, 256)
     if factor > 1:
         inner = slice(factor, -factor)
-        each["psnr_y"] = psnr(*(luminance(x)[:, inner, inner] for x in (image, original)), 256)
+        y, wanted = (luminance(x)[:, inner, inner] for x in (image, original))
+        each["psnr_y"] = psnr(y, wanted, 256)
     return {name: np.asarray(values, float).tolist() for name, values in each.items()}
 
 

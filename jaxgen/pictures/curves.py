@@ -111,8 +111,7 @@ def course(panels: Mapping[str, Mapping[str, Points]], marks: Mapping[str, float
     axes = picture.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, series) in zip(axes, panels.items(), strict=True):
         for number, (label, points) in enumerate(series.items()):
-            at, value = np.array(points, float).reshape(-1, 2).T
-            axis.plot(at, value, color=COLOURS[number % len(COLOURS)], linewidth=1.8, label=label)
+            axis.plot(*np.array(points).T, color=COLOURS[number % len(COLOURS)], linewidth=1.8, label=label)
         for number, (label, at) in enumerate(marks.items()):
             axis.axvline(at, color=COLOURS[-1 - number % len(COLOURS)], linewidth=1.0, linestyle="--", label=label)
         values = [value for points in series.values() for _, value in points]

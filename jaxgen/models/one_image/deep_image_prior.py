@@ -143,8 +143,11 @@ class DeepImagePrior(Scored, ImageModel):
         """f(z) of each net, 0 … 1. One after another: what `vmap` makes of convolutions with kernels of their own is
         eight times slower on a CPU."""
         params = variables["params"]["hourglass"]
-        each = (jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(self.images))
-        return jnp.concatenate([self.net.apply({"params": own}, z[i : i + 1]) for i, own in enumerate(each)])
+        each = []
+        for i in range(self.images):
+            own = jax.tree.map(lambda leaf, i=i: leaf[i], params)
+            each.append(jnp.asarray(self.net.apply({"params": own}, z[i : i + 1])))
+        return jnp.concatenate(each)
 
     def errors(self, x: Float[Array, "n h w c"], batch: Batch) -> Float[Array, " b"]:
         """The mean squared error of each row of a batch, of values 0 … 1: E above."""
