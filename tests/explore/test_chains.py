@@ -50,7 +50,7 @@ def steep(run):
 
 
 @pytest.fixture(scope="module")
-def found(steep):
+def actual(steep):
     return chains(steep, 200, 150, 0.3, seed=5)
 
 

@@ -71,7 +71,7 @@ def program():
 
 
 @pytest.fixture(scope="module")
-def found(program, variables):
+def actual(program, variables):
     return jax.device_get(program(variables))
 
 

@@ -136,7 +136,7 @@ def test_few_layers_without_a_loop_are_what_they_are_in_one(name, monkeypatch):
     variables = random_variables(model)
     loss = model.objectives()[0].loss
 
-    def found():
+    def actual():
         step = jax.jit(jax.value_and_grad(lambda v: loss(v, batch, jax.random.key(1))[0]))
         return step.lower(variables).compile()(variables)
 
