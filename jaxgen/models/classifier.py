@@ -25,6 +25,7 @@ from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
 from jaxgen.nn.dropout import Dropout
+from jaxgen.nn.strided import Conv
 
 
 class ConvClassifierNet(nn.Module):
@@ -45,7 +46,7 @@ class ConvClassifierNet(nn.Module):
         drop = partial(Dropout, self.dropout, deterministic=not train)
         for i, n in enumerate(self.features):
             for j in range(self.layers):
-                x = nn.Conv(n, (3, 3), dtype=self.dtype, kernel_init=he, name=f"conv_{i}_{j}")(x)
+                x = Conv(n, (3, 3), dtype=self.dtype, kernel_init=he, name=f"conv_{i}_{j}")(x)
                 # A maximum commutes with the ReLU, which then has a quarter of the values to go over.
                 x = nn.relu(_pooled(x) if j == self.layers - 1 else x)
         x = drop()(x.reshape(len(x), -1))

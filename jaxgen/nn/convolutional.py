@@ -7,6 +7,8 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jaxgen.nn.strided import Conv, ConvTranspose
+
 
 class ConvEncoder(nn.Module):
     """4×4 convolutions of stride 2 with ReLU, one for each of `features`, and one dense map per entry of `outputs` on
@@ -19,7 +21,7 @@ class ConvEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> tuple[Float[Array, "b _"], ...]:
         for i, n in enumerate(self.features):
-            x = nn.relu(nn.Conv(n, (4, 4), (2, 2), dtype=self.dtype, name=f"down_{i}")(x))
+            x = nn.relu(Conv(n, (4, 4), (2, 2), dtype=self.dtype, name=f"down_{i}")(x))
         x = x.reshape(len(x), -1)
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform())
         return tuple(dense(n, name=name)(x).astype("float32") for name, n in self.outputs)
@@ -44,6 +46,6 @@ class ConvDecoder(nn.Module):
         x = x.reshape(len(z), h, w, self.features[-1])
         for i, n in enumerate((*self.features[-2::-1], self.channels)):
             h, w = sides.pop()
-            x = nn.ConvTranspose(n, (4, 4), (2, 2), dtype=self.dtype, name=f"up_{i}")(nn.relu(x) if i else x)
+            x = ConvTranspose(n, (4, 4), (2, 2), dtype=self.dtype, name=f"up_{i}")(nn.relu(x) if i else x)
             x = x[:, :h, :w]
         return x.astype("float32")

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxgen.nn.strided import conv, same
+
 FIRST_ITERATIONS = 10
 """Power iterations on fresh weights, whose singular vectors nothing is known of."""
 
@@ -52,8 +54,7 @@ class SpectralLayer(nn.Module):
         weights = (weights / self._sigma(weights.reshape(-1, self.features), train)).astype(self.dtype)
         x = x.astype(self.dtype)
         if self.kernel:
-            layout = ("NHWC", "HWIO", "NHWC")
-            y = lax.conv_general_dilated(x, weights, self.strides, "SAME", dimension_numbers=layout)
+            y = conv(x, weights, self.strides, same(x.shape[1:3], self.kernel, self.strides))
         else:
             y = x @ weights
         if self.use_bias:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxgen.nn.dropout import Dropout
 from jaxgen.nn.initial import normal
+from jaxgen.nn.strided import Conv, ConvTranspose
 
 KERNEL = (4, 4)
 INITIAL = normal(0.02)
@@ -69,20 +70,20 @@ class UNet(nn.Module):
         for i in range(self.depth):
             sides.append(x.shape[1:3])
             normed = 0 < i < self.depth - 1
-            layer = nn.Conv(self._width(i), KERNEL, (2, 2), use_bias=not normed, name=f"down_{i}", **self._knobs)
+            layer = Conv(self._width(i), KERNEL, (2, 2), use_bias=not normed, name=f"down_{i}", **self._knobs)
             x = layer(nn.leaky_relu(x, 0.2) if i else x)
             x = InstanceNorm(name=f"down_norm_{i}")(x) if normed else x
             maps.append(x)
         maps.pop()
         for i in reversed(range(1, self.depth)):
             h, w = sides[i]
-            wider = nn.ConvTranspose(self._width(i - 1), KERNEL, (2, 2), use_bias=False, name=f"up_{i}", **self._knobs)
+            wider = ConvTranspose(self._width(i - 1), KERNEL, (2, 2), use_bias=False, name=f"up_{i}", **self._knobs)
             x = InstanceNorm(name=f"up_norm_{i}")(wider(nn.relu(x))[:, :h, :w])
             if i >= self.depth - DROPPED:
                 x = Dropout(self.dropout, deterministic=False)(x)
             x = jnp.concatenate([x, maps.pop()], axis=-1)
         h, w = sides[0]
-        x = nn.ConvTranspose(self.channels, KERNEL, (2, 2), name="up_0", **self._knobs)(nn.relu(x))[:, :h, :w]
+        x = ConvTranspose(self.channels, KERNEL, (2, 2), name="up_0", **self._knobs)(nn.relu(x))[:, :h, :w]
         return jnp.tanh(x.astype(jnp.float32))
 
     def _width(self, i: int) -> int:

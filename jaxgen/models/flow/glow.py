@@ -27,6 +27,7 @@ from jaxgen.nn.bijectors.base import Bijector, Chain
 from jaxgen.nn.bijectors.coupling import Coupling
 from jaxgen.nn.bijectors.linear import ActNorm, InvertibleConv, LearnedPrior, TriangularConv
 from jaxgen.nn.bijectors.squeeze import FactorOut, Flatten, Squeeze
+from jaxgen.nn.strided import Conv
 from jaxgen.nn.weight_norm import WeightNormConv
 
 NEAR_ZERO = initial.normal(1e-3)
@@ -43,7 +44,7 @@ class CouplingNet(nn.Module):
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w outputs"]:
         x = nn.relu(WeightNormConv(self.features, (3, 3), ((1, 1), (1, 1)), dtype=self.dtype, name="first")(x))
         x = nn.relu(WeightNormConv(self.features, dtype=self.dtype, name="second")(x))
-        return nn.Conv(self.outputs, (3, 3), dtype=self.dtype, kernel_init=NEAR_ZERO, name="outputs")(x)
+        return Conv(self.outputs, (3, 3), dtype=self.dtype, kernel_init=NEAR_ZERO, name="outputs")(x)
 
 
 class SplitNet(nn.Module):
@@ -54,7 +55,7 @@ class SplitNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w outputs"]:
-        return nn.Conv(self.outputs, (3, 3), dtype=self.dtype, kernel_init=NEAR_ZERO, name="outputs")(x)
+        return Conv(self.outputs, (3, 3), dtype=self.dtype, kernel_init=NEAR_ZERO, name="outputs")(x)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables
 from jaxgen.maths.adversarial import ADVERSARIAL, adversarial
 from jaxgen.maths.pyramid import check_sides, expanded, reduced
 from jaxgen.models.gan.nets import HE, INITIAL, KERNEL, NETS
+from jaxgen.nn.strided import Conv
 
 COARSE = NETS["dense"]
 
@@ -47,8 +48,8 @@ class ResidualGenerator(nn.Module):
     def __call__(self, z: Float[Array, "b h w 1"], smooth: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         dtype, y = jnp.dtype(self.dtype), jnp.concatenate([smooth, z], axis=-1)
         for _ in range(2):
-            y = nn.relu(nn.Conv(self.features, (KERNEL, KERNEL), dtype=dtype, kernel_init=HE)(y))
-        y = nn.Conv(smooth.shape[-1], (KERNEL, KERNEL), dtype=dtype, kernel_init=INITIAL)(y)
+            y = nn.relu(Conv(self.features, (KERNEL, KERNEL), dtype=dtype, kernel_init=HE)(y))
+        y = Conv(smooth.shape[-1], (KERNEL, KERNEL), dtype=dtype, kernel_init=INITIAL)(y)
         return y.astype(jnp.float32)
 
 

@@ -35,6 +35,7 @@ from jaxtyping import Array, Float
 
 from jaxgen.nn.minibatch import MinibatchDiscrimination
 from jaxgen.nn.spectral_norm import SpectralLayer
+from jaxgen.nn.strided import Conv, ConvTranspose
 
 KERNEL = 5
 INITIAL = nn.initializers.normal(0.02)
@@ -83,7 +84,7 @@ class Layers:
         knobs: dict[str, Any] = dict(use_bias=bias, dtype=self.dtype, kernel_init=self.init)
         if self.spectral:
             return SpectralLayer(features, kernel, strides, **knobs)(x, self.train)
-        return nn.Conv(features, kernel, strides, **knobs)(x) if kernel else nn.Dense(features, **knobs)(x)
+        return Conv(features, kernel, strides, **knobs)(x) if kernel else nn.Dense(features, **knobs)(x)
 
     @property
     def biased(self) -> bool:
@@ -138,7 +139,7 @@ class DCGANGenerator(Generator):
         for small, large in itertools.pairwise(sizes):
             last = large == sizes[-1]
             width = self.shape[-1] if last else width // 2
-            y = nn.ConvTranspose(
+            y = ConvTranspose(
                 width,
                 (KERNEL, KERNEL),
                 strides=(2, 2),

@@ -37,6 +37,7 @@ from jaxgen.core.images import from_float, to_float
 from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables
 from jaxgen.maths.adversarial import adversarial
 from jaxgen.metrics.restoration import WINDOW, ssim
+from jaxgen.nn.strided import Conv
 from jaxgen.nn.unet import INITIAL, KERNEL, WIDEST, InstanceNorm, UNet, most_halvings
 
 PATCHES = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
@@ -83,7 +84,7 @@ class PatchCritic(nn.Module):
     def _conv(self, features: int, kernel: tuple[int, int], stride: int, bias: bool) -> nn.Module:
         edge = (0, 0) if kernel == (1, 1) else (1, 1)
         knobs: dict[str, Any] = dict(dtype=self.dtype, kernel_init=INITIAL, use_bias=bias)
-        return nn.Conv(features, kernel, (stride, stride), padding=(edge, edge), **knobs)
+        return Conv(features, kernel, (stride, stride), padding=(edge, edge), **knobs)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

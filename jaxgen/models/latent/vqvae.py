@@ -33,6 +33,7 @@ from jaxgen.core.images import bits_per_dim, to_float
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
 from jaxgen.maths.distributions import Head, LogisticMixture, Softmax
 from jaxgen.nn.codebook import followed, fresh_codebook, nearest, perplexity, restarted, straight_through, vectors_of
+from jaxgen.nn.strided import Conv, ConvTranspose
 
 LEAST_SHARE = 0.1
 """Of an entry, where 1 is that of all used alike, below which it is begun again."""
@@ -47,8 +48,8 @@ class Residual(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w f"]) -> Float[Array, "b h w f"]:
         for i in range(self.blocks):
-            y = nn.Conv(x.shape[-1], (3, 3), dtype=self.dtype, name=f"wide_{i}")(nn.relu(x))
-            x = x + nn.Conv(x.shape[-1], (1, 1), dtype=self.dtype, name=f"point_{i}")(nn.relu(y))
+            y = Conv(x.shape[-1], (3, 3), dtype=self.dtype, name=f"wide_{i}")(nn.relu(x))
+            x = x + Conv(x.shape[-1], (1, 1), dtype=self.dtype, name=f"point_{i}")(nn.relu(y))
         return x
 
 
@@ -63,9 +64,9 @@ class MapEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         for i, n in enumerate(self.features):
-            x = nn.Conv(n, (4, 4), (2, 2), dtype=self.dtype, name=f"down_{i}")(nn.relu(x) if i else x)
+            x = Conv(n, (4, 4), (2, 2), dtype=self.dtype, name=f"down_{i}")(nn.relu(x) if i else x)
         x = Residual(self.blocks, self.dtype, name="residual")(x)
-        return nn.Conv(self.latent, (1, 1), dtype=self.dtype, name="code")(nn.relu(x)).astype(jnp.float32)
+        return Conv(self.latent, (1, 1), dtype=self.dtype, name="code")(nn.relu(x)).astype(jnp.float32)
 
 
 class MapDecoder(nn.Module):
@@ -79,12 +80,12 @@ class MapDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b h2 w2 d"]) -> Float[Array, "b h w channels"]:
-        x = nn.Conv(self.features[-1], (3, 3), dtype=self.dtype, name="first")(z)
+        x = Conv(self.features[-1], (3, 3), dtype=self.dtype, name="first")(z)
         x = Residual(self.blocks, self.dtype, name="residual")(x)
         sizes = halvings(self.sides, len(self.features))
         for i, n in enumerate((*self.features[-2::-1], self.channels)):
             h, w = sizes[-2 - i]
-            x = nn.ConvTranspose(n, (4, 4), (2, 2), dtype=self.dtype, name=f"up_{i}")(nn.relu(x))[:, :h, :w]
+            x = ConvTranspose(n, (4, 4), (2, 2), dtype=self.dtype, name=f"up_{i}")(nn.relu(x))[:, :h, :w]
         return x.astype(jnp.float32)
 
 
