@@ -23,14 +23,12 @@ from jaxtyping import Array, Float, Int
 
 from jaxgen.core.errors import UsageError
 from jaxgen.explore.chunks import in_chunks
-from jaxgen.maths.rewriting import called, rewritten
+from jaxgen.maths.perceptual import is_relu
+from jaxgen.maths.rewriting import rewritten
 
 Net = Callable[[Array], Any]
 Rule = Callable[[int, Array, Array], Array]
 Images = Float[Array | np.ndarray, "b h w c"]
-
-RELUS = ("relu", "leaky_relu")
-"""Functions of jax by whose names ReLUs are known."""
 
 ROWS = 1000
 """Rows whose distances to all others are in memory at a time."""
@@ -75,7 +73,7 @@ def with_relus(net: Net, rule: Rule) -> Net:
 
     def changed(x: Array | np.ndarray) -> Any:
         numbers = itertools.count()
-        return rewritten(net, _is_relu, lambda values, results: rule(next(numbers), values[0], results[0]))(x)
+        return rewritten(net, is_relu, lambda values, results: rule(next(numbers), values[0], results[0]))(x)
 
     return changed
 
@@ -152,10 +150,6 @@ def nearest(
         places.append(order)
         distances.append(np.sqrt(squared[order]))
     return np.stack(places), np.stack(distances)
-
-
-def _is_relu(equation: Any) -> bool:
-    return called(equation) is not None and equation.params.get("name") in RELUS
 
 
 @jax.custom_vjp

@@ -37,12 +37,7 @@ def rewritten(function: Callable[[Array], Any], touches: Touches, rule: Rule) ->
     6.0
     """
 
-    def changed(x: Array | np.ndarray) -> Any:
-        closed, shape = jax.make_jaxpr(function, return_shape=True)(x)
-        flat = _evaluate(closed.jaxpr, closed.consts, [x], touches, rule)
-        return jax.tree.unflatten(jax.tree.structure(shape), flat)
-
-    return changed
+    return lambda x: _replaced(function, x, x, touches, rule)
 
 
 def unrounded(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -69,12 +64,42 @@ def unrounded(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return values
 
 
+def of_floats(function: Callable[[Any], Any]) -> Callable[[Array], Any]:
+    """A function of uint8 images, which it turns into floats, as one of these images as floats on the same scale: it
+    can be differentiated by them.
+
+    >>> brightness = lambda image: (jnp.asarray(image, jnp.float32) / 255).sum()
+    >>> jax.grad(of_floats(brightness))(jnp.array([51.0, 102.0])).tolist()
+    [0.003921568859368563, 0.003921568859368563]
+    """
+
+    def touches(equation: Any) -> bool:
+        return (
+            equation.primitive.name == "convert_element_type"
+            and equation.invars[0].aval.dtype == jnp.uint8
+            and bool(jnp.issubdtype(equation.params["new_dtype"], jnp.floating))
+        )
+
+    def values(x: Array) -> Any:
+        image = jax.ShapeDtypeStruct(jnp.shape(x), jnp.uint8)
+        return _replaced(function, image, jnp.asarray(x, jnp.float32), touches, lambda values, _: values[0])
+
+    return values
+
+
 def called(equation: Any) -> Any:
     """The closed jaxpr that an operation calls, None where it does something else."""
     if equation.primitive.name not in CALLS:
         return None
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
     return inner if hasattr(inner, "consts") else ClosedJaxpr(inner, ())
+
+
+def _replaced(function: Callable[[Any], Any], like: Any, x: Any, touches: Touches, rule: Rule) -> Any:
+    """The function's result at x, traced for arguments like another one."""
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(like)
+    flat = _evaluate(closed.jaxpr, closed.consts, [x], touches, rule)
+    return jax.tree.unflatten(jax.tree.structure(shape), flat)
 
 
 def _evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], touches: Touches, rule: Rule) -> list[Any]:

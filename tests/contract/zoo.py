@@ -106,7 +106,14 @@ ROWS: dict[str, Model] = {
     ),
     "autoencoder": AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,), noise="masking"),
     "autoencoder-rgb": AutoEncoder(
-        shape=(5, 4, 3), levels=4, latent=3, net="conv", hidden=(4, 6), reconstruction="bernoulli", noise="gaussian"
+        shape=(5, 4, 3),
+        levels=4,
+        latent=3,
+        net="conv",
+        hidden=(4, 6),
+        reconstruction="bernoulli",
+        noise="gaussian",
+        perceptual=ConvClassifier(shape=(5, 4, 3), levels=4, conv=(3,), hidden=4),
     ),
     "few-labels": FewLabels(
         shape=(5, 4, 1), levels=4, encoder=AutoEncoder(shape=(5, 4, 1), levels=4, latent=3, hidden=(8,))

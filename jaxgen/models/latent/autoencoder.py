@@ -6,6 +6,8 @@
     gaussian    x̃_i = x_i + σ ε_i,  ε ~ N(0, 1)                                           (2010, §3.5)
     masking     x̃_i = 0 with probability ν, otherwise x_i
 
+    perceptual  w · Σ_l mean (φ_l(y) − φ_l(x))²  beside either, φ_l the layers of a net that is frozen   (1603.08155)
+
 A denoising one sees x̃ in training and is asked for x; codes and reconstructions are of x as it is. Deviations: masking
 sets each sub-pixel to 0 with probability ν by itself, where the papers set a fixed share of them, and encoder and
 decoder do not share their weights. Without hidden layers and with a squared error the best reconstruction is that of
@@ -26,12 +28,23 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, UInt8
 
-from jaxgen.core.capabilities import Decoder, Encoder, Reconstructor, Scored
+from jaxgen.core.capabilities import (
+    Adversarial,
+    Classifier,
+    Decoder,
+    Encoder,
+    Features,
+    Reconstructor,
+    Scored,
+    require,
+)
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
 from jaxgen.core.keys import example_keys
-from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
+from jaxgen.core.model import Aux, Batch, ImageModel, Images, Objective, PRNGKey, Variables
+from jaxgen.maths.perceptual import layers_of, perceptual_loss
+from jaxgen.metrics.spectrum import tail_power
 from jaxgen.nn.convolutional import ConvDecoder, ConvEncoder
 from jaxgen.nn.perceptron import Perceptron
 
@@ -46,7 +59,9 @@ class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
     `net` is "dense" or "conv"; `hidden` are the encoder's layers, widths of the one and feature maps of the other, and
     the decoder has them in reverse. `reconstruction` is the loss, "squared" or "bernoulli". `noise` is what a denoising
     one sees through, "gaussian" of the standard deviation `noise_level` in units of the full range, or "masking" of
-    that share of sub-pixels; without noise the level is of no account.
+    that share of sub-pixels; without noise the level is of no account. `perceptual` is a model in whose layers images
+    are compared too (`maths.perceptual.layers_of`), `perceptual_weight` times beside the loss; the collection "frozen"
+    holds its variables, which `grafts` says how to take of its run.
 
     >>> model = AutoEncoder(shape=(28, 28, 1), levels=256, noise="masking", noise_level=0.5)
     >>> variables = model.init(jax.random.key(0), {})
@@ -60,9 +75,12 @@ class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
     reconstruction: str = "squared"
     noise: str = "none"
     noise_level: float = 0.25
+    perceptual: ImageModel | None = None
+    perceptual_weight: float = 1.0
     dtype: str = "float32"
 
     figure: ClassVar = "mse"
+    ratios: ClassVar = {"sharpness": ("tail", "image_tail")}
     conditioned_on: ClassVar = ()
     lacks: ClassVar = {
         "Density": "its loss is an error of reconstruction, not a probability of the image",
@@ -95,6 +113,24 @@ class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
                 'for none, say noise="none".'
             )
 
+        if self.perceptual is not None:
+            self._check_perceptual(self.perceptual)
+
+    def _check_perceptual(self, net: ImageModel) -> None:
+        name = type(net).__name__
+        if not isinstance(net, Features | Classifier):
+            require(net, Adversarial, "be the net in whose layers an AutoEncoder compares images")
+        if tuple(net.shape) != tuple(self.shape):
+            raise UsageError(
+                f"AutoEncoder: perceptual={name} looks at images {tuple(net.shape)}, and these are "
+                f"{tuple(self.shape)}: give a net of the same shape."
+            )
+        if not 0 < self.perceptual_weight < math.inf:
+            raise UsageError(
+                f"AutoEncoder: perceptual_weight must be a number above 0, got {self.perceptual_weight}: "
+                "perceptual=None leaves the term out."
+            )
+
     @property
     def encoder(self) -> Perceptron | ConvEncoder:
         net = Perceptron if self.net == "dense" else ConvEncoder
@@ -111,7 +147,19 @@ class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
         encoder_key, decoder_key = jax.random.split(key)
         encoder = self.encoder.init(encoder_key, self._seen(jnp.zeros((1, *self.shape))))
         decoder = self.decoder.init(decoder_key, jnp.zeros((1, self.latent)))
-        return {"params": {"encoder": encoder["params"], "decoder": decoder["params"]}}
+        params = {"params": {"encoder": encoder["params"], "decoder": decoder["params"]}}
+        if self.perceptual is None:
+            return params
+        return {**params, "frozen": self.perceptual.init(jax.random.fold_in(key, 2), batch)}
+
+    def grafts(self) -> tuple[tuple[str, str], ...]:
+        """What of a run of the net of `perceptual` goes where here, as paths: what a `Graft` takes, and where it is
+        put. None without it."""
+        if self.perceptual is None:
+            return ()
+        batch = {"image": jax.ShapeDtypeStruct((1, *self.shape), jnp.uint8)}
+        variables = jax.eval_shape(self.perceptual.init, jax.random.key(0), batch)
+        return tuple((name, f"frozen/{name}") for name, part in variables.items() if jax.tree.leaves(part))
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: the loss of reconstruction, averaged over the batch."""
@@ -120,8 +168,18 @@ class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
     def _loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         x = to_float(batch["image"], self.levels)
         outputs = self._outputs(variables, self._code(variables, self.noisy(batch["image"], key)))
-        loss = self._losses(outputs, x).mean()
-        return loss, Aux({"mse": ((self._intensity(outputs) - x) ** 2).mean()})
+        loss, back = self._losses(outputs, x).mean(), self._intensity(outputs)
+        metrics = {"mse": ((back - x) ** 2).mean()}
+        if self.perceptual is not None:
+            metrics["perceptual"] = self._apart(variables, back, x).mean()
+            loss = loss + self.perceptual_weight * metrics["perceptual"]
+        return loss, Aux(metrics)
+
+    def _apart(
+        self, variables: Variables, back: Float[Array, "b h w c"], x: Float[Array, "b h w c"]
+    ) -> Float[Array, " b"]:
+        """How far apart images are in the layers of the net of `perceptual`."""
+        return perceptual_loss(layers_of(self.perceptual, variables["frozen"]), back, x)
 
     def noisy(self, image: Images, key: PRNGKey) -> Float[Array, "b h w c"]:
         """What the net sees of images in training: their intensities 0 … 1, with the noise where there is any, which
@@ -163,16 +221,24 @@ class AutoEncoder(Scored, Encoder, Decoder, Reconstructor):
 
     def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
         """ "mse" of each image given back, per sub-pixel in units of the full range, and "psnr" in dB, −10 log₁₀ mse,
-        at most 100; of a denoising one also "denoising_mse", that of the image given back from a noisy one."""
+        at most 100; "tail" and "image_tail", the power of quick waves (`metrics.spectrum`) in what is given back and
+        in the image, whose ratio, "sharpness" of a split, is below 1 where that is blurred; of a denoising one also
+        "denoising_mse", that of the image given back from a noisy one; "perceptual" where a net compares."""
         image = batch["image"]
         x = to_float(image, self.levels)
 
-        def mse(seen: Float[Array, "b h w c"]) -> Float[Array, " b"]:
-            return ((self.intensity(variables, self._code(variables, seen)) - x) ** 2).mean(axis=(1, 2, 3))
+        def back_of(seen: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+            return self.intensity(variables, self._code(variables, seen))
 
-        plain = mse(x)
-        scores = {"mse": plain, "psnr": -10.0 * jnp.log10(jnp.maximum(plain, LEAST_MSE))}
-        return scores if self.noise == "none" else {**scores, "denoising_mse": mse(self.noisy(image, key))}
+        back = back_of(x)
+        mse = ((back - x) ** 2).mean(axis=(1, 2, 3))
+        scores = {"mse": mse, "psnr": -10.0 * jnp.log10(jnp.maximum(mse, LEAST_MSE))}
+        scores |= {"tail": tail_power(back), "image_tail": tail_power(x)}
+        if self.noise != "none":
+            scores["denoising_mse"] = ((back_of(self.noisy(image, key)) - x) ** 2).mean(axis=(1, 2, 3))
+        if self.perceptual is not None:
+            scores["perceptual"] = self._apart(variables, back, x)
+        return scores
 
     def encode(self, variables: Variables, image: Images, condition: Any = None) -> Float[Array, "b d"]:
         """The code of each image, seen without noise."""

@@ -73,7 +73,7 @@ def test_loss_and_figures_are_those_of_the_papers(net, reconstruction):
         assert wanted > -(x * np.log(x + 1e-300) + (1 - x) * np.log(1 - x + 1e-300)).sum() / 4
     np.testing.assert_allclose(loss, wanted, rtol=1e-5)
     np.testing.assert_allclose(aux.metrics["mse"], squared.mean(), rtol=1e-5)
-    assert set(scores) == {"mse", "psnr"}
+    assert set(scores) == {"mse", "psnr", "tail", "image_tail"}
     np.testing.assert_allclose(scores["mse"], squared, rtol=1e-5)
     np.testing.assert_allclose(scores["psnr"], 10 * np.log10(1 / squared), rtol=1e-5)
     values = 4 * np.clip(y, 0, 1)
