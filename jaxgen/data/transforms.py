@@ -142,10 +142,16 @@ def by_attribute(source: Source, name: str) -> Source:
                 )
             return split.replaced(label=(values > 0).astype(np.int32))
 
-        splits = {split: convert(of) for split, of in data.splits().items()}
-        if len(np.unique(splits["train"].label)) < 2:
+        train = convert(data.train)
+        if len(np.unique(train["label"])) < 2:
             raise UsageError(f"{data.name}: {name!r} is above 0 in all training images or none, and tells nothing.")
-        return dataclasses.replace(data, **splits, protocol=f"{data.protocol}; labels: whether {name} is above 0")
+        return dataclasses.replace(
+            data,
+            train=train,
+            valid=convert(data.valid),
+            test=None if data.test is None else convert(data.test),
+            protocol=f"{data.protocol}; labels: whether {name} is above 0",
+        )
 
     return _changed(source, f"by {name}", change)
 

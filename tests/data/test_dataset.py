@@ -16,7 +16,7 @@ from jaxgen.data import arrays
 from jaxgen.data.arrays import digits
 from jaxgen.data.dataset import Dataset, Source, Split, digest, example, finish, held_out, labels, permutation
 from jaxgen.data.source import source
-from jaxgen.data.transforms import dynamic_binarization, flipped, requantised
+from jaxgen.data.transforms import by_attribute, dynamic_binarization, flipped, requantised
 
 
 def made(train: np.ndarray, levels: int = 256, n_valid: int = 2) -> Source:
@@ -295,3 +295,22 @@ def test_a_dataset_without_test_split_survives_transforms():
     base = made(x).load()
     no_test = Source("x", lambda: dataclasses.replace(base, test=None))
     assert requantised(no_test, 2).load().test is None
+
+
+def test_labels_say_whether_an_attribute_is_there():
+    image, glasses = np.zeros((6, 2, 2, 1), np.uint8), np.array([0, 3, 0, 1, 14, 0])
+
+    def load():
+        splits = {name: Split(image, glasses=glasses, all=glasses + 1) for name in ("train", "test")}
+        return finish("faces", splits, 256, "drawn")
+
+    data = by_attribute(Source("faces", load), "glasses").load()
+    for split in data.splits().values():
+        np.testing.assert_array_equal(split.label, split["glasses"] > 0)
+    assert data.protocol.endswith("labels: whether glasses is above 0")
+    with pytest.raises(
+        UsageError, match=r"wanted an array 'hat' with a whole number for each image, found image uint8"
+    ):
+        by_attribute(Source("faces", load), "hat").load()
+    with pytest.raises(UsageError, match="'all' is above 0 in all training images or none"):
+        by_attribute(Source("faces", load), "all").load()
