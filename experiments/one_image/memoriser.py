@@ -37,11 +37,11 @@ def recipe(
     norm: Literal["layer", "none"] = "layer",
     loss: Literal["squared", "laplacian"] = "squared",
     batch: int = 64,
-    steps: int = 20_000,
+    steps: int = 10_000,
     lr: float = 1e-3,
     code_lr: float = 1e-3,  # of learned codes
     warmup: int = 200,
-    evaluate_every: int = 2000,
+    evaluate_every: int = 1000,
 ) -> Recipe:
     adam = optax.adam(warmup_cosine(lr, steps, warmup))
     of_codes = optax.adam(warmup_cosine(code_lr, steps, warmup), b1=0.0)

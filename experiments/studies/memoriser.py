@@ -163,8 +163,7 @@ def ways(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> Any:
     from jaxgen.pictures.strips import strips
     from jaxgen.runs.load import load
 
-    content = options.contents[0]
-    blocks: list[Any] = []
+    content, pictures, names = options.contents[0], [], []
     for codes in options.codes:
         row = [row for row in rows if (row["content"], row["codes"]) == (content, codes)][-1]
         run = load(folder_of(options, row))
@@ -174,9 +173,11 @@ def ways(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> Any:
         kept = run.dataset.train.image
         place, _ = nearest_kept(image.reshape(-1, *image.shape[2:]), kept, run.model.levels)
         both = np.stack([image, kept[place].reshape(image.shape)], axis=1).reshape(-1, STEPS, *image.shape[2:])
-        heads = [f"{codes}, width {row['width']}, {row['latent']} numbers", *[""] * (STEPS - 1)]
-        blocks.append((displayed(both, run.model.levels), heads))
-    return strips(blocks, ["between", "nearest kept"] * ROWS, "Between the codes of two kept images")
+        pictures.append(displayed(both, run.model.levels))
+        names += [f"{codes} codes", "nearest kept"] * ROWS
+    heads = [f"{t:.2g}" for t in np.linspace(0.0, 1.0, STEPS)]
+    title = f"Between the codes of two kept {content}: width {row['width']}, {row['latent']} numbers of a code"
+    return strips([(np.concatenate(pictures), heads)], names, title)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -36,8 +36,8 @@ from jaxgen.maths.pyramid import laplacian_l1
 from jaxgen.models.gan.nets import NETS, Generator
 from jaxgen.models.latent.autoencoder import LEAST_MSE
 
-SHOWN = 8
-"""Images on a way between two codes that is shown at an evaluation."""
+SHOWN = 9
+"""Ways between two codes that are shown at an evaluation, and images of each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,8 @@ class Memoriser(Scored, Latent):
     def shows(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Any]:
         """Images and, side by side with them, what is given back; and ways from some of them to their neighbours."""
         image, z = jnp.asarray(batch["image"]), self.codes_of(variables, batch["number"])
-        ways = jax.vmap(lambda t: jax.vmap(lambda a, b: self.between(a, b, t))(z, jnp.roll(z, -1, axis=0)))
+        a, b = z[:SHOWN], jnp.roll(z, -1, axis=0)[:SHOWN]
+        ways = jax.vmap(lambda t: jax.vmap(self.between, (0, 0, None))(a, b, t))
         pictures = jax.vmap(lambda z: self.decode(variables, z))(ways(jnp.linspace(0.0, 1.0, SHOWN)))
         return {
             "reconstructions": jnp.concatenate([image, self.decode(variables, z)], axis=2),
