@@ -5,9 +5,9 @@
 
 As `latent.py` does it: ours through the engine as the command line sets it up on this machine, the peer
 (`peers_one_image.py`, which the tests hold against our model) eagerly with Adam, in the quicker of two memory layouts;
-processes of their own, which measure in turn while the other sleeps. Both fit one gray picture and follow the average of
-outputs; ours follows their variance as well, and looks for nets that broke down. Rows give medians over the samples; a
-ratio is PyTorch's time over ours. Only a quiet machine gives figures worth keeping.
+processes of their own, which measure in turn while the other sleeps. Both fit one gray picture and follow the average
+of outputs; ours follows their variance as well, and looks for nets that broke down. Figures are medians over the
+samples; a ratio is PyTorch's time over ours. Only a quiet machine gives figures worth keeping.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def main() -> None:
     for worker in workers.values():
         worker.close()
     (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
+    case = f"Deep Image Prior, {options.side}×{options.side}, {options.features} features"
     say(
         f"{machine()}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout |\n"
-        f"|---|---|---|---|---|---|---|\n| Deep Image Prior, {options.side}×{options.side}, {options.features} features "
-        f"| {ASKED:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} (CPU {1e3 * ours_cpu:,.1f}) "
-        f"| {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
+        f"|---|---|---|---|---|---|---|\n| {case} | {ASKED:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | "
+        f"{1e3 * ours:,.1f} (CPU {1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
     )
 
 
