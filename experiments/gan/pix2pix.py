@@ -77,7 +77,7 @@ def recipe(
     )
 
 
-SMOKE = dict(inputs="masked", features=2, depth=2, patch=16, critic_features=2, batch=8, steps=2, evaluate_every=2)
+SMOKE = dict(inputs="masked", features=2, depth=1, patch=1, critic_features=2, batch=8, steps=2, evaluate_every=2)
 PRESETS = {
     "facades": dict(
         inputs="own",
