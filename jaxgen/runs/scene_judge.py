@@ -21,6 +21,7 @@ from jaxgen.data.dataset import Dataset, Source, Split
 from jaxgen.data.scene_sentences import ATTRIBUTES, kind_of, said
 from jaxgen.explore.chunks import CHUNK
 from jaxgen.explore.quality import at_levels_of, check_net
+from jaxgen.explore.trained import Trained
 from jaxgen.metrics.attributes import agreement, chance
 from jaxgen.runs.folder import read_run
 from jaxgen.runs.load import Run, opened
@@ -100,7 +101,7 @@ def asked_for(split: Split) -> Int[np.ndarray, "n a"]:
     return np.stack([said(str(sentence)) for sentence in split["sentence"]])
 
 
-def reading(reader: Run, image: UInt8[np.ndarray, "n h w c"], levels: int) -> Int[np.ndarray, "n a"]:
+def reading(reader: Trained, image: UInt8[np.ndarray, "n h w c"], levels: int) -> Int[np.ndarray, "n a"]:
     """The attributes that a run reads off images of so many levels."""
     image = at_levels_of(reader, image, levels)
     program = _reads(reader)
@@ -123,7 +124,7 @@ def open_reader(folder: str | Path) -> Run:
 
 
 @functools.lru_cache(maxsize=4)
-def _reads(reader: Run) -> Any:
+def _reads(reader: Trained) -> Any:
     return jax.jit(reader.model.read)
 
 
