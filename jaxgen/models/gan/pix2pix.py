@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core import conditions
-from jaxgen.core.capabilities import Adversarial, Sampler, Scored
+from jaxgen.core.capabilities import Sampler, Scored
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
@@ -88,7 +88,7 @@ class PatchCritic(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pix2Pix(Sampler, Scored, Adversarial):
+class Pix2Pix(Sampler, Scored):
     """Draws an image from an image: `condition=Map(channels)` says of how many channels the latter is.
 
     features          width of the U-Net
@@ -130,6 +130,7 @@ class Pix2Pix(Sampler, Scored, Adversarial):
         "Reconstructor": "it makes other images of those that it is told, and has no way back",
         "Classifier": "its critic tells real from drawn patches, and no classes",
         "Features": "its critic's features change with the generator, and are no yardstick",
+        "Adversarial": "its critic scores patches of an image beside its input, and no image alone",
     }
 
     def __post_init__(self) -> None:
@@ -179,6 +180,15 @@ class Pix2Pix(Sampler, Scored, Adversarial):
             }
         }
 
+    def trained_on(self, batch: Batch) -> Any:
+        """The maps that images are drawn from. Raises `UsageError` where the data have none."""
+        if "condition" not in batch:
+            raise UsageError(
+                f"{type(self).__name__} draws images from others, and these data have none to draw from: name pairs, "
+                "as in pairs:DIR,inputs=DIR, or make inputs of the images, as data.made_pairs.with_inputs does."
+            )
+        return batch["condition"]
+
     def objectives(self) -> tuple[Objective, ...]:
         """The critic's, then the generator's, which meets the critic just updated."""
         return (
@@ -195,17 +205,10 @@ class Pix2Pix(Sampler, Scored, Adversarial):
     def patch_scores(
         self, variables: Variables, condition: Float[Array, "b h w k"], image: Float[Array, "b h w c"]
     ) -> Float[Array, "b n"]:
-        """The critic's scores of the patches of images in −1 … 1."""
+        """The critic's scores of the patches of images in −1 … 1, row by row from the top."""
         net, told = {"params": variables["params"]["critic"]}, 2.0 * jnp.asarray(condition, jnp.float32) - 1.0
         scores: Any = self.critic.apply(net, told, image)
         return scores
-
-    def critic_scores(
-        self, variables: Variables, x: Float[Array, "b h w c"], condition: Any = None
-    ) -> Float[Array, "b n"]:
-        """Scores of the patches of images, 0 to 1, row by row from the top."""
-        self.check_condition(condition, len(x))
-        return self.patch_scores(variables, condition, 2.0 * x - 1.0)
 
     def sample(self, variables: Variables, key: PRNGKey, num: int, condition: Any = None) -> UInt8[Array, "num h w c"]:
         """An image of each map of the condition; another key leaves out other features."""

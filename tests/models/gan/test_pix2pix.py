@@ -99,7 +99,7 @@ def test_dropout_is_the_noise_and_all_of_it(variables):
 
 
 def test_scores_of_patches_belong_to_their_images(variables):
-    score = jax.jit(lambda image, told: MODEL.critic_scores(variables, image / 255.0, told))
+    score = jax.jit(lambda image, told: MODEL.patch_scores(variables, told, image / 127.5 - 1.0))
     scores = score(BATCH["image"], BATCH["condition"])
     swapped = score(BATCH["image"][::-1], BATCH["condition"][::-1])[::-1]
     np.testing.assert_allclose(swapped, scores, atol=1e-5)
@@ -161,4 +161,6 @@ def test_settings_that_make_no_model_are_refused():
     ):
         with pytest.raises(UsageError, match=words):
             Pix2Pix(shape=(8, 8, 1), levels=2, condition=Map(1), **{**KNOBS, **knobs})
+    with pytest.raises(UsageError, match="these data have none to draw from: name pairs, as in pairs:DIR,inputs=DIR"):
+        MODEL.check_data({"image": np.asarray(BATCH["image"])})
     assert [most_halvings((side, 300, 1)) for side in (2, 3, 4, 5, 28, 256)] == [1, 2, 2, 3, 5, 8]
