@@ -70,7 +70,7 @@ def _conv(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
     odd = -outputs % LANES if outputs > LANES else 0
     if odd:
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, odd)))
-    y = jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+    y = jax.lax.conv_general_dilated(x, kernel, strides, cast(Any, padding), dimension_numbers=LAYOUT)
     return y[..., :outputs] if odd else y
 
 
