@@ -13,7 +13,7 @@ outputs has not fallen for `--patience` evaluations, and gives back the average 
 
     jaxgen train deep_image_prior
     jaxgen train deep_image_prior --image PICTURE.png --task superres --factor 4
-    jaxgen restore denoise PICTURE.png --original WHOLE.png
+    jaxgen restore denoise PICTURE.png --original WHOLE.png -o OUT.png
 """
 
 import math

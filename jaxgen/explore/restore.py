@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxgen.metrics.restoration import WINDOW, luminance, psnr, ssim
-from jaxgen.pictures.page import below, beside, colour, enlarged, framed, lines, scale_for, text_size
+from jaxgen.pictures.page import below, beside, colour, enlarged, framed, lines, scale_for
 
 
 class Settings(NamedTuple):
@@ -65,8 +65,7 @@ def page(
         tiles = [(damaged[i], f"damaged{_said(compared['damaged'], i)}")]
         tiles += [(restored[i], f"restored{_said(compared['restored'], i)}")]
         tiles += [] if original is None else [(original[i], "original")]
-        size = text_size(scale * restored.shape[1])
-        rows.append(beside(below([enlarged(colour(x), scale), lines(text, size)], 2) for x, text in tiles))
+        rows.append(beside(below([enlarged(colour(x), scale), lines(text)], 2) for x, text in tiles))
     return framed(below(rows))
 
 

@@ -122,9 +122,10 @@ def course(panels: Mapping[str, Mapping[str, Points]], marks: Mapping[str, float
         axis.set_axisbelow(True)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-        shown = axis.get_legend_handles_labels()[0] if axis is axes[0] else axis.get_lines()[: len(series)]
-        for entry in axis.legend(handles=shown, frameon=False, fontsize="small").get_texts():
-            entry.set_parse_math(False)
+        shown = axis.get_lines() if axis is axes[0] else axis.get_lines()[: len(series)]
+        if len(shown) > 1:
+            for entry in axis.legend(handles=shown, frameon=False, fontsize="small").get_texts():
+                entry.set_parse_math(False)
     axes[-1].set_xlabel(x, parse_math=False)
     axes[0].set_title(title, loc="left", fontsize="medium", parse_math=False)
     return picture

@@ -1,11 +1,11 @@
-"""`jaxgen restore` on pictures: stopped and resumed, its figures against functions, bad input in one
+"""`jaxgen restore` on pictures: a run of the recipe, its figures against functions, bad input in one
 sentence."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.cli import after, answered, refused, said
+from helpers.cli import answered, refused, said
 from PIL import Image
 
 import jaxgen
@@ -38,14 +38,24 @@ def picture(path):
     return np.asarray(Image.open(path))
 
 
-def test_a_picture_is_restored_by_a_run_that_was_stopped_and_goes_on(capsys, monkeypatch):
-    do = ("restore", "denoise", "whole.png", "--damage", *QUICK)
-    with monkeypatch.context() as stopped:
-        stopped.setattr(train._Interrupts, "__call__", after(2))
-        code, out, err = said(capsys, *do, "--run", "a")
-    assert (code, out) == (130, "")
-    assert "stopped and saved at step 2 in a; the same command resumes" in err
+def test_a_run_that_is_stopped_leaves_no_picture(capsys, monkeypatch):
+    """Its knobs are those that the same command gives again: it goes on like any run."""
+    asked = []
+    monkeypatch.setattr(train, "run", lambda words: asked.append(words) or 130)
+    for _ in range(2):
+        code, out, _ = said(capsys, "restore", "denoise", "whole.png", "--damage", *QUICK)
+        assert (code, out) == (130, "")
     assert not Path("out.png").exists()
+    assert asked[0] == asked[1]
+    words = ("--task denoise", "--features 8", "--scales 1", "--patience 500", "--shape 1 12 12 3", "--batch 8")
+    assert all(word in " ".join(asked[0]) for word in words)
+    said(capsys, "restore", "denoise", "whole.png", "--damage", *QUICK, "--stop", "3")
+    assert "--no-stops" in asked[2]
+    assert "--steps 3" in " ".join(asked[2])
+
+
+def test_a_picture_is_restored_by_a_run_of_its_own(capsys):
+    do = ("restore", "denoise", "whole.png", "--damage", *QUICK)
     told = answered(capsys, *do, "--run", "a")
     image = picture("out.png")
     run, arrays = jaxgen.load("a", "last"), to_restore("whole.png", "denoise", damage=True)

@@ -25,6 +25,9 @@ RECIPE = "deep_image_prior"
 WIDTHS = {"full": 128, "small": 32, "tiny": 8}
 """Features of each scale: the paper's, and for a step of a tenth and of a fiftieth of the time."""
 
+PATIENCE = 1000
+"""Steps without a smaller variance after which a run ends (2112.06074)."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class Restore:
@@ -100,6 +103,7 @@ def run(args: Sequence[str]) -> int:
     settings |= {"image": options.image, "task": options.task, "shape": arrays["image"].shape, "stops": stops}
     settings |= {"features": WIDTHS[options.width], "scales": options.scales, "evaluate_every": options.every}
     settings |= {"batch": math.lcm(images, len(jax.devices())), "seed": options.seed}
+    settings |= {"patience": math.ceil(PATIENCE / options.every)}
     settings |= {} if steps is None else {"steps": steps}
     file = recipes.find(RECIPE)
     folder = Path(options.run) if options.run else default_folder(file, file.settings(settings))

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxgen.core.capabilities import Scored
@@ -242,6 +243,8 @@ class DeepImagePrior(Scored, ImageModel):
             raise UsageError(
                 f"DeepImagePrior: wanted a mask of {h}×{w} pixels, got {'×'.join(map(str, mask.shape[1:]))}."
             )
+        if isinstance(mask, np.ndarray) and not mask.any(axis=(1, 2)).all():
+            raise UsageError("DeepImagePrior: a mask gives no pixel, and there is nothing to restore from.")
 
     def _numbers(self, batch: Batch) -> Array:
         own = batch.get("number")

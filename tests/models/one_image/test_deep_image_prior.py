@@ -152,3 +152,5 @@ def test_data_without_what_is_to_be_enlarged_are_refused():
         model.check_data({"image": images(1, model.shape)})
     with pytest.raises(UsageError, match="wanted a mask of 5×7 pixels, got 7×5"):
         TINY.check_data({"image": images(1, TINY.shape), "mask": np.ones((1, 7, 5), np.uint8)})
+    with pytest.raises(UsageError, match="a mask gives no pixel"):
+        TINY.check_data({"image": images(1, TINY.shape), "mask": np.zeros((1, 5, 7), np.uint8)})
