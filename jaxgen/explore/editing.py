@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,6 @@ from jaxgen.maths.edges import cell_of, outlines, pooled
 from jaxgen.maths.rewriting import unrounded
 
 BRUSHES = ("colour", "sketch", "warp")
-Brush = Literal["colour", "sketch", "warp"]
 
 CLOSENESS, LOOSENESS = 5.0, 0.5
 """How many times the squared distance from z₀ counts: of a picture that is edited, and of a draw."""
@@ -59,7 +58,7 @@ class Stroke:
 
     colour: UInt8[np.ndarray, "h w c"]
     alpha: Float[np.ndarray, "h w"]
-    brush: Brush = "colour"
+    brush: str = "colour"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +130,7 @@ class Editor:
             return sum(terms[1:], terms[0])
 
         @jax.jit
-        def search(variables: Any, z: Array, origin: Array, wanted: Any, closeness: float) -> Any:
+        def search(variables: Any, z: Array, origin: Array, wanted: Any, closeness: Any) -> Any:
             def cost(z: Array, origin: Array) -> Float[Array, " n"]:
                 apart = ((z - origin) / self.spread) ** 2
                 return data(variables, z, wanted) + closeness * apart.reshape(len(z), -1).mean(axis=1)
