@@ -26,10 +26,10 @@ def recipe(
     length: int = 30,  # words of a sentence at most
     embedding: int = 200,  # numbers of a word's vector
     features: int = 400,  # numbers of a sentence's vector
-    decoder_features: int = 300,
+    decoder_features: int = 240,
     two_way: bool = False,  # half of the vector is read backwards
     batch: int = 64,
-    steps: int = 15_000,
+    steps: int = 8000,
     lr: float = 1e-3,
     warmup: int = 200,
     ema: float = 0.999,
