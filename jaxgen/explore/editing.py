@@ -135,13 +135,12 @@ class Editor:
                 apart = ((z - origin) / self.spread) ** 2
                 return data(variables, z, wanted) + closeness * apart.reshape(len(z), -1).mean(axis=1)
 
-            adam = optax.adam(RATE * self.spread)
             z, origin = jnp.asarray(z, jnp.float32), jnp.asarray(origin, jnp.float32)
             for number, steps in enumerate(ROUNDS):
                 if number:
                     best = jnp.argsort(cost(z, origin))[: max(1, -(-len(z) // KEPT))]
                     z, origin = z[best], origin[best]
-                z = self._descended(lambda z: cost(z, origin).sum(), z, adam, steps)  # noqa: B023
+                z = self._descended(lambda z: cost(z, origin).sum(), z, steps)  # noqa: B023
             costs = cost(z, origin)
             best = costs.argmin()
             ends = jnp.stack([origin[best], z[best]])
@@ -150,8 +149,9 @@ class Editor:
 
         return search
 
-    def _descended(self, total: Callable[[Array], Array], z: Array, adam: Any, steps: int) -> Array:
-        """Codes after so many steps; what is remembered of the steps begins anew."""
+    def _descended(self, total: Callable[[Array], Array], z: Array, steps: int) -> Array:
+        """Codes after so many steps, which fall to nothing along a cosine."""
+        adam = optax.adam(optax.cosine_decay_schedule(RATE * self.spread, steps))
 
         def step(carry: Any, _: None) -> tuple[Any, None]:
             z, state = carry

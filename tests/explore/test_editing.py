@@ -19,7 +19,7 @@ from jaxgen.explore.trained import Trained
 from jaxgen.maths.edges import cell_of, outlines, pooled
 
 SHAPE = (6, 6, 1)
-W = np.linalg.qr(np.random.default_rng(0).standard_normal((36, 3)))[0].T.astype(np.float32)
+W = 2 * np.linalg.qr(np.random.default_rng(0).standard_normal((36, 3)))[0].T.astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def test_a_picture_is_brought_to_its_least_squares(editor):
     """Of a picture that the generator cannot draw; none of the starts is near it."""
     image = np.random.default_rng(1).integers(90, 160, SHAPE).astype(np.uint8)
     expected = np.linalg.lstsq(W.T, image.reshape(-1) / 255 - 0.5, rcond=None)[0]
-    np.testing.assert_allclose(editor.project(image), expected, atol=5e-3)
+    np.testing.assert_allclose(editor.project(image), expected, atol=0.01)
 
 
 def test_a_stroke_and_the_code_that_it_began_at_are_weighed(editor):
@@ -58,10 +58,10 @@ def test_a_stroke_and_the_code_that_it_began_at_are_weighed(editor):
     expected = np.linalg.solve((W * weight) @ W.T + pull * np.eye(3), (W * weight) @ wanted + pull * start)
     edited = editor.edit([Stroke(colour, alpha)], start)
     np.testing.assert_allclose(edited.before, start, atol=1e-6)
-    np.testing.assert_allclose(edited.after, expected, atol=5e-3)
+    np.testing.assert_allclose(edited.after, expected, atol=0.01)
     losses = [(weight * (code @ W - wanted) ** 2).sum() for code in (start, edited.after)]
     np.testing.assert_allclose([edited.loss_before, edited.loss_after], losses, rtol=1e-4)
-    assert np.abs(expected - start).max() > 0.02
+    assert np.abs(expected - start).max() > 0.03
     np.testing.assert_array_equal(
         editor.pictures(edited.after[None]), editor.model.decode({"w": W}, jnp.asarray(edited.after[None]))
     )
