@@ -67,7 +67,7 @@ def told(run: Any, sentences: Sequence[str]) -> ToldWords:
     Raises `UsageError` for a model that is told none, for one of which no word is known, and for one that is too long.
     """
     from jaxgen.core.capabilities import Told, require
-    from jaxgen.data.vocabulary import UNKNOWN, tokens
+    from jaxgen.data.vocabulary import tokens
 
     model = require(run.model, Told, "draw by a sentence")
     vocabulary, length = run.vocabulary, model.condition.length
@@ -79,9 +79,10 @@ def told(run: Any, sentences: Sequence[str]) -> ToldWords:
                 "in fewer."
             )
     words = vocabulary.checked(list(sentences), length, "--text").words
-    unknown = [word for sentence in sentences for word in tokens(sentence) if word not in vocabulary]
-    lines = [f"not known to the model: {', '.join(dict.fromkeys(unknown))}"] if (words == UNKNOWN).any() else []
-    return ToldWords(words, lines, {"text": list(sentences), "unknown": list(dict.fromkeys(unknown))})
+    spoken = dict.fromkeys(word for sentence in sentences for word in tokens(sentence) if word[0].isalnum())
+    unknown = [word for word in spoken if word not in vocabulary]
+    lines = [f"not known to the model: {', '.join(unknown)}"] if unknown else []
+    return ToldWords(words, lines, {"text": list(sentences), "unknown": unknown})
 
 
 def page(run: Any, options: Any, path: Path) -> int:

@@ -94,6 +94,6 @@ class ConditionalGAN(GAN):
 def matched(right: Array, wrong: Array, fake: Array, updates: Variables, weight: float = 1.0) -> tuple[Array, Aux]:
     """What a matching-aware critic minimises on each image, of its scores [b,1] of the three kinds of pairs, with their
     mean probabilities for the progress line and its updated statistics."""
-    scores = {"p_real": right[:, 0], "p_wrong": wrong[:, 0], "p_fake": fake[:, 0]}
-    shown = {name: jax.nn.sigmoid(score).mean() for name, score in scores.items()}
-    return matching_critic(*scores.values(), weight), Aux({}, updates, shown)
+    scores = [score[:, 0] for score in (right, wrong, fake)]
+    shown = {name: jax.nn.sigmoid(score).mean() for name, score in zip(("p_real", "p_wrong", "p_fake"), scores)}
+    return matching_critic(scores[0], scores[1], scores[2], weight), Aux({}, updates, shown)
