@@ -22,6 +22,7 @@ from jaxgen.models.classifier import ConvClassifier
 def recipe(
     data: str = "npz:avatars.npz",  # any source or path of images with the attribute
     attribute: str = "glasses",  # the array that says whether it is there
+    above: int = 0,  # it is there where the array is above this
     size: int = 16,  # height and width of the images
     channels: int = 3,
     conv: tuple[int, ...] = (16, 32),  # features of the convolutions, one number for each block
@@ -34,7 +35,7 @@ def recipe(
     evaluate_every: int = 500,
 ) -> Recipe:
     return Recipe(
-        data=by_attribute(source(data), attribute),
+        data=by_attribute(source(data), attribute, above),
         model=ConvClassifier(
             shape=(size, size, channels), levels=256, classes=2, conv=conv, hidden=hidden, dropout=dropout
         ),
@@ -46,5 +47,5 @@ def recipe(
     )
 
 
-SMOKE = dict(attribute="label", conv=(2, 2), hidden=4, batch=8, steps=4, warmup=1, evaluate_every=2)
+SMOKE = dict(attribute="label", above=4, conv=(2, 2), hidden=4, batch=8, steps=4, warmup=1, evaluate_every=2)
 EXPECTED: dict[str, tuple[float, float]] = {}

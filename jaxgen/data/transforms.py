@@ -120,9 +120,9 @@ def labelled(source: Source, num: int, seed: int = 0) -> Source:
     return _changed(source, f"{num} labels, draw {seed}", change)
 
 
-def by_attribute(source: Source, name: str) -> Source:
-    """Labels are 1 where the array `name` of a split is above 0, and 0 elsewhere: whether an attribute is there, of
-    which 0 says that it is not.
+def by_attribute(source: Source, name: str, above: int = 0) -> Source:
+    """Labels are 1 where the array `name` of a split is above a number, and 0 elsewhere: by default whether an
+    attribute is there, of which 0 says that it is not.
 
     Raises `UsageError` for data without that array, one that is no whole number for each image, and an attribute that
     all images of training have, or none.
@@ -140,17 +140,19 @@ def by_attribute(source: Source, name: str) -> Source:
                 raise UsageError(
                     f"{data.name}: wanted an array {name!r} with a whole number for each image, found {held}."
                 )
-            return split.replaced(label=(values > 0).astype(np.int32))
+            return split.replaced(label=(values > above).astype(np.int32))
 
         train = convert(data.train)
         if len(np.unique(train["label"])) < 2:
-            raise UsageError(f"{data.name}: {name!r} is above 0 in all training images or none, and tells nothing.")
+            raise UsageError(
+                f"{data.name}: {name!r} is above {above} in all training images or none, and tells nothing."
+            )
         return dataclasses.replace(
             data,
             train=train,
             valid=convert(data.valid),
             test=None if data.test is None else convert(data.test),
-            protocol=f"{data.protocol}; labels: whether {name} is above 0",
+            protocol=f"{data.protocol}; labels: whether {name} is above {above}",
         )
 
     return _changed(source, f"by {name}", change)
