@@ -33,7 +33,7 @@ def recipe(
     original: str = "",  # what is to come out, where that is known
     mask: str = "",  # of what is to be inpainted: dark where pixels are missing
     damage: bool = False,  # the picture is whole: damage it first
-    crop: int = 0,  # side of a centred square, 0: all of the picture
+    crop: int = 0,  # side of a centred square, 0: all of the picture, and 256 pixels of scikit-learn's
     factor: int = 4,  # by which superres enlarges
     sigma: float = 25.0,  # of the noise that damages, of 255
     missing: float = 0.5,  # share of the pixels that go missing
@@ -53,6 +53,7 @@ def recipe(
     evaluate_every: int = 100,
     patience: int | None = 10,
 ) -> Recipe:
+    crop = crop or (0 if image else 256)
     settings = dict(original=original, mask=mask, damage=damage, crop=crop, factor=factor, sigma=sigma)
     settings |= dict(missing=missing, quality=quality)
     images, *sides = shape or to_restore(image, task, **settings)["image"].shape
