@@ -1,4 +1,4 @@
-"""Inverter of a generator on MNIST. 1609.03552: no figure. Ours: not run yet.
+"""Inverter on MNIST. 1609.03552: no figure for it. Ours: not run yet.
 
 The net that guesses the code of an image, for a generator that was trained before (`--of RUN`, of any model that draws
 from a code without a condition), by Adam along a cosine. The run holds the generator too: it samples, encodes and
