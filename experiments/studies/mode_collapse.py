@@ -363,6 +363,7 @@ def picture(rows: Sequence[Mapping[str, Any]], floor: Mapping[str, Mapping[str, 
             axis.errorbar(at, row["modes"], row["modes_stderr"], fmt="_", color=colour, capsize=4, label=label)
         axis.axhline(floor[name]["modes"], color="#888888", linewidth=0.8, zorder=0)
         axis.set_xticks(range(len(losses)), losses, rotation=20)
+        axis.set_xlim(-0.5, len(losses) - 0.5)
         axis.set_ylim(bottom=0)
         axis.set_ylabel("modes covered")
         axis.set_title(f"{name}: {seeds} seeds, mean and standard error", loc="left", fontsize="medium")
