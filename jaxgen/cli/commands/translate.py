@@ -135,7 +135,8 @@ def named_inputs(run: Any, options: Translate) -> Inputs:
         return Inputs(named.condition, named.names, named.image)
     if options.make and options.truth:
         raise UsageError("--make says that the pictures are the true images: leave --truth out.")
-    files = [files[i] for i in np.linspace(0, len(files) - 1, options.num or len(files)).astype(int)[: len(files)]]
+    count = min(options.num or len(files), len(files))
+    files = [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
     names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
     h, w, c = run.model.shape
     read = functools.partial(_read, resize=options.resize)
