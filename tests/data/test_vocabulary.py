@@ -52,3 +52,12 @@ def test_bad_words_are_refused():
         Vocabulary(("a", "b", "a"))
     with pytest.raises(UsageError, match=r"notes.txt, line 2: none of its words is known"):
         Vocabulary(("a", ".")).checked(["a .", "x y"], 5, "notes.txt")
+
+
+def test_the_record_of_a_run_gives_the_vocabulary_back_and_rows_are_said_as_lines():
+    vocabulary = Vocabulary.of(SENTENCES)
+    assert Vocabulary.read(str(vocabulary)) == vocabulary
+    rows = vocabulary.rows(["the cat", "the mat.", "a xyzzy"], 4).words
+    assert vocabulary.lines(rows) == ["the cat", "the mat .", "a <unknown>"]
+    assert vocabulary.lines(rows[None]) == ["the cat → the mat . → a <unknown>"]
+    assert vocabulary.lines(np.array([[3, 9999, END]])) == [f"{vocabulary.words[0]} <unknown>"]

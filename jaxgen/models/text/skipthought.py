@@ -83,13 +83,13 @@ class SkipThought(Scored, Sentences):
             params[name] = self._decoder().init(keys[name], x, mask, vector)["params"]
         return {"params": params}
 
-    def _encoder(self, words: int) -> SentenceEncoder:
+    def _encoder(self, words: int) -> Any:
         return SentenceEncoder(words, self.embedding, self.features, self.two_way, self.dtype)
 
-    def _decoder(self) -> GRU:
+    def _decoder(self) -> Any:
         return GRU(self.decoder_features, dtype=self.dtype)
 
-    def _output(self) -> nn.Dense:
+    def _output(self) -> Any:
         """To the logits of all numbers but 0, which no sentence has."""
         return nn.Dense(self.words - 1, dtype=self.dtype, kernel_init=normal(0.1))
 
@@ -97,7 +97,8 @@ class SkipThought(Scored, Sentences):
         """The vector of each sentence. The table of word vectors may have more rows than the model has words: those of
         a vocabulary that was expanded (`explore.sentences`)."""
         params = variables["params"]["encoder"]
-        return self._encoder(len(params["embedding"])).apply({"params": params}, jnp.asarray(words))
+        vector: Array = self._encoder(len(params["embedding"])).apply({"params": params}, jnp.asarray(words))
+        return vector
 
     def log_probs(
         self, variables: Variables, vector: Float[Array, "b d"], words: Int[Array, "b t"], neighbour: Neighbour
@@ -114,12 +115,13 @@ class SkipThought(Scored, Sentences):
     def scores(self, variables: Variables, batch: Batch, key: PRNGKey) -> dict[str, Float[Array, " b"]]:
         """ "nats" of both neighbours of each sentence, −log p, and how many "words" these have, ends included; of a
         split, "nats_per_word" are all nats by all words."""
-        vector, nats, count = self.encode_words(variables, batch["words"]), 0.0, 0
+        vector = self.encode_words(variables, batch["words"])
+        nats = count = jnp.zeros(len(vector))
         for name in NEIGHBOURS:
             words = jnp.asarray(batch[name])
             nats = nats - self.log_probs(variables, vector, words, name).sum(axis=1)
             count = count + mask_of(words).sum(axis=1)
-        return {"nats": jnp.asarray(nats), "words": jnp.asarray(count, jnp.float32)}
+        return {"nats": nats, "words": count}
 
     def objectives(self) -> tuple[Objective, ...]:
         """One: the nats of both neighbours of a sentence, averaged over sentences."""
