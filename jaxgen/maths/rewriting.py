@@ -27,7 +27,7 @@ CALLS = ("jit", "pjit", "custom_jvp_call", "remat2", "checkpoint")
 ROUNDING = ("round", "floor")
 
 
-def rewritten(function: Callable[[Array], Any], touches: Touches, rule: Rule) -> Callable[[Array], Any]:
+def rewritten(function: Callable[[Array], Any], touches: Touches, rule: Rule) -> Callable[[Any], Any]:
     """The function in which every operation that `touches` tells gives what the rule says, in the order in which they
     are computed.
 

@@ -46,7 +46,7 @@ class Inverter(Scored, Latent, Encoder, Reconstructor):
     >>> from jaxgen.models.gan.dcgan import DCGAN
     >>> model = Inverter(shape=(28, 28, 1), levels=256, generator=DCGAN(shape=(28, 28, 1), levels=256))
     >>> model.grafts()
-    (('params', 'frozen/params'), ('batch_stats', 'frozen/batch_stats'))
+    (('batch_stats', 'frozen/batch_stats'), ('params', 'frozen/params'))
     """
 
     generator: ImageModel
