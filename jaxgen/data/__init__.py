@@ -6,6 +6,7 @@ from jaxgen.data.dataset import Dataset, Source, Split, Transform
 from jaxgen.data.picture_folder import folder
 from jaxgen.data.scenes import scenes
 from jaxgen.data.source import source
+from jaxgen.data.text import stories, text
 from jaxgen.data.tfds import tfds
 from jaxgen.data.transforms import dynamic_binarization, flipped, labelled, partly_labelled, requantised
 
@@ -26,5 +27,7 @@ __all__ = [
     "requantised",
     "scenes",
     "source",
+    "stories",
+    "text",
     "tfds",
 ]
