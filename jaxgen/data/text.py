@@ -82,7 +82,9 @@ def neighbours(
         splits[split] = Split(words=rows.words[middle], before=rows.words[middle - 1], after=rows.words[middle + 1])
         unknown.append(f"{rows.unknown / max(1, rows.count):.1%} of {split}")
         cut += rows.cut
-    protocol += f"; {len(vocabulary.words):,} words are known, not {', '.join(unknown)}; {cut:,} sentences are cut at "
+    protocol += (
+        f"; {len(vocabulary.words):,} words are known, unknown are {', '.join(unknown)}; {cut:,} sentences are cut at "
+    )
     data = finish(name, splits, None, f"{protocol}{length} words")
     return Dataset(**{**vars(data), "vocabulary": vocabulary})
 

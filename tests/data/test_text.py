@@ -48,7 +48,7 @@ def test_of_one_file_the_last_tenths_are_held_out(tmp_path):
     assert [len(split) for split in data.splits().values()] == [38, 3, 3]
     assert data.train["words"].shape == (38, 4)
     assert len(data.vocabulary.words) == 9
-    assert "9 words are known, not 27.5% of train" in data.protocol
+    assert "9 words are known, unknown are 27.5% of train" in data.protocol
     assert "; 0 sentences are cut at 4 words" in data.protocol
     assert source(str(path)).load().train["words"].shape == (38, 30)
     assert "; 50 sentences are cut at 3 words" in source(f"text:{path},length=3").load().protocol
