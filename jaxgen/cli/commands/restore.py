@@ -97,7 +97,7 @@ def run(args: Sequence[str]) -> int:
     from jaxgen.runs.load import load
 
     images = len(arrays["image"])
-    prepare_cpu(images)
+    prepare_cpu(1)  # devices share examples, not nets
     import jax
 
     settings |= {"image": options.image, "task": options.task, "shape": arrays["image"].shape, "stops": stops}
