@@ -17,7 +17,7 @@ from jaxgen import Recipe
 from jaxgen.data.scene_sentences import ATTRIBUTES
 from jaxgen.data.source import source
 from jaxgen.engine.optimizers import warmup_cosine
-from jaxgen.models.attributes import AttributeReader
+from jaxgen.models.attribute_reader import AttributeReader
 
 
 def recipe(

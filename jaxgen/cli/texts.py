@@ -92,7 +92,7 @@ def page(run: Any, options: Any, path: Path) -> int:
     from jaxgen.cli.inputs import named_images
     from jaxgen.explore.told import between_sentences, by_sentences, restyled
     from jaxgen.pictures.grid import displayed, save_png
-    from jaxgen.pictures.told import told as told_page
+    from jaxgen.pictures.sentence_page import told as told_page
 
     sentences, words = list(options.text), told(run, options.text)
     figures = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed, **words.figures}

@@ -20,7 +20,7 @@ from jaxgen.engine.evaluate import example_condition
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import key_named
 from jaxgen.pictures.grid import displayed
-from jaxgen.pictures.told import told
+from jaxgen.pictures.sentence_page import told
 
 CHUNK = 100
 """Samples that are drawn at a time for judges, rounded up to the devices."""

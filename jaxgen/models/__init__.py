@@ -1,6 +1,6 @@
 """The models: one system per file, its nets, its losses and its samplers."""
 
-from jaxgen.models.attributes import AttributeReader
+from jaxgen.models.attribute_reader import AttributeReader
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
 from jaxgen.models.flow.glow import Glow

@@ -22,7 +22,7 @@ from jaxgen.data.scene_sentences import ATTRIBUTES, kind_of, said
 from jaxgen.explore.chunks import CHUNK
 from jaxgen.explore.quality import at_levels_of, check_net
 from jaxgen.explore.trained import Trained
-from jaxgen.metrics.attributes import agreement, chance
+from jaxgen.metrics.agreement import agreement, chance
 from jaxgen.runs.folder import read_run
 from jaxgen.runs.load import Run, opened
 

@@ -17,7 +17,7 @@ from jaxgen.engine.devices.mesh import make_mesh, replicated
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import init_state
 from jaxgen.engine.step import make_step
-from jaxgen.models.attributes import AttributeReader
+from jaxgen.models.attribute_reader import AttributeReader
 from jaxgen.models.classifier import ConvClassifier
 from jaxgen.models.energy.meg import MEG
 from jaxgen.models.flow.glow import Glow

@@ -12,7 +12,7 @@ from jaxgen.data.arrays import digits
 from jaxgen.data.scene_sentences import ATTRIBUTES
 from jaxgen.data.scenes import scenes
 from jaxgen.explore.trained import Trained
-from jaxgen.metrics.attributes import agreement, chance
+from jaxgen.metrics.agreement import agreement, chance
 from jaxgen.runs import scene_judge
 from jaxgen.runs.scene_judge import KINDS, SceneJudge, asked_for
 
