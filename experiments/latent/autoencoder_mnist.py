@@ -33,7 +33,7 @@ def recipe(
     noise: str = "none",  # or gaussian, masking: what a denoising one sees through
     noise_level: float = 0.25,  # its standard deviation, of the full range, or the share of pixels that it blackens
     perceptual: str = "",  # run of a classifier or a GAN in whose layers images are compared beside the loss
-    perceptual_weight: float = 0.1,
+    perceptual_weight: float = 0.02,
     batch: int = 100,
     steps: int = 20_000,
     lr: float = 1e-3,
