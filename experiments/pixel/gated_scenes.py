@@ -23,7 +23,7 @@ from jaxgen.engine.optimizers import warmup_cosine
 from jaxgen.models.pixel.gated import GatedPixelCNN
 from jaxgen.runs.grafts import vocabulary_of
 from jaxgen.runs.scene_judge import SceneJudge
-from jaxgen.runs.sentence_vectors import told_by
+from jaxgen.runs.sentence_vectors import with_sentence_vectors
 
 
 def recipe(
@@ -48,7 +48,7 @@ def recipe(
     images = requantised(source(data), levels)
     if encoder:
         of: Any = model_of(encoder).condition
-        told = told_by(captioned(images, length=of.length, vocabulary=vocabulary_of(encoder)), encoder)
+        told = with_sentence_vectors(captioned(images, length=of.length, vocabulary=vocabulary_of(encoder)), encoder)
         condition = Vector(of.size)
     else:
         told, condition = bags_of_words(captioned(images, words, length), words + 3), Vector(words + 3)

@@ -53,7 +53,7 @@ def name(options: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ToldWords:
+class Words:
     """Sentences as a model gets them, int32[n,length], what is said of them, and the same as figures."""
 
     words: Any
@@ -61,15 +61,15 @@ class ToldWords:
     figures: dict[str, Any]
 
 
-def told(run: Any, sentences: Sequence[str]) -> ToldWords:
+def words_of(run: Any, sentences: Sequence[str]) -> Words:
     """Sentences by the vocabulary of a run. What is not known of them is said.
 
     Raises `UsageError` for a model that is told none, for one of which no word is known, and for one that is too long.
     """
-    from jaxgen.core.capabilities import Told, require
+    from jaxgen.core.capabilities import TextConditional, require
     from jaxgen.data.vocabulary import tokens
 
-    model = require(run.model, Told, "draw by a sentence")
+    model = require(run.model, TextConditional, "draw by a sentence")
     vocabulary, length = run.vocabulary, model.condition.length
     for sentence in sentences:
         count = len(vocabulary.numbers(sentence))
@@ -82,7 +82,7 @@ def told(run: Any, sentences: Sequence[str]) -> ToldWords:
     spoken = dict.fromkeys(word for sentence in sentences for word in tokens(sentence) if word[0].isalnum())
     unknown = [word for word in spoken if word not in vocabulary]
     lines = [f"not known to the model: {', '.join(unknown)}"] if unknown else []
-    return ToldWords(words, lines, {"text": list(sentences), "unknown": unknown})
+    return Words(words, lines, {"text": list(sentences), "unknown": unknown})
 
 
 def page(run: Any, options: Any, path: Path) -> int:
@@ -90,11 +90,11 @@ def page(run: Any, options: Any, path: Path) -> int:
     import numpy as np
 
     from jaxgen.cli.inputs import named_images
-    from jaxgen.explore.told import between_sentences, by_sentences, restyled
+    from jaxgen.explore.text_conditional import between_sentences, by_sentences, restyled
     from jaxgen.pictures.grid import displayed, save_png
-    from jaxgen.pictures.sentence_page import told as told_page
+    from jaxgen.pictures.sentence_page import sentence_page
 
-    sentences, words = list(options.text), told(run, options.text)
+    sentences, words = list(options.text), words_of(run, options.text)
     figures = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed, **words.figures}
     shown, headings = sentences, [f"code {i}" for i in range(min(COLUMNS, options.num))]
     of_style = None
@@ -119,6 +119,6 @@ def page(run: Any, options: Any, path: Path) -> int:
             picture = np.concatenate([displayed(of_style[None], run.model.levels), picture])
             shown = ["the images", *shown]
         title = f"{type(run.model).__name__}, step {run.step:,}: {what}"
-        save_png(told_page(picture, shown, title, headings), path)
+        save_png(sentence_page(picture, shown, title, headings), path)
     say(options.json, figures, "\n".join([f"{path}: {what}", *words.lines]))
     return 0

@@ -188,7 +188,7 @@ class Adversarial(ImageModel):
         differentiable by the images."""
 
 
-class Told(Latent):
+class TextConditional(Latent):
     """Draws what a sentence says (`core.conditions.Text`)."""
 
     @abc.abstractmethod
@@ -349,7 +349,7 @@ REASONS = {
     "Sentences": "it reads no sentences to give them vectors",
     "Energy": "it is trained to give images no energy",
     "Adversarial": "it is not trained against a critic",
-    "Told": "it is told no sentences",
+    "TextConditional": "it is told no sentences",
     "Attributes": "it reads no attributes off images",
     "LatentEnergy": "it has no energy of codes, whose gradient a chain follows",
 }

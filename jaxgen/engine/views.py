@@ -20,7 +20,7 @@ from jaxgen.engine.evaluate import example_condition
 from jaxgen.engine.recipe import Recipe
 from jaxgen.engine.state import key_named
 from jaxgen.pictures.grid import displayed
-from jaxgen.pictures.sentence_page import told
+from jaxgen.pictures.sentence_page import sentence_page
 
 CHUNK = 100
 """Samples that are drawn at a time for judges, rounded up to the devices."""
@@ -87,7 +87,7 @@ class Views:
         for name, array in self._shower(variables).items():
             vocabulary = self.dataset.vocabulary
             if isinstance(array, tuple):
-                yield name, self._told(*map(np.asarray, array))
+                yield name, self._with_sentences(*map(np.asarray, array))
                 continue
             shown = np.asarray(array)
             if vocabulary is not None and shown.dtype == np.int32:
@@ -95,12 +95,12 @@ class Views:
             else:
                 yield name, model.readable(name, shown)
 
-    def _told(self, image: np.ndarray, words: np.ndarray) -> np.ndarray:
+    def _with_sentences(self, image: np.ndarray, words: np.ndarray) -> np.ndarray:
         """A page of pictures [n,k,h,w,c] beside their sentences, as one picture of the model's levels."""
         model: Any = self.recipe.model
         vocabulary = self.dataset.vocabulary
         sentences = [" ".join(map(str, row)) if vocabulary is None else vocabulary.sentence(row) for row in words]
-        page = told(displayed(image, model.levels), sentences)
+        page = sentence_page(displayed(image, model.levels), sentences)
         return np.round(page[None] * ((model.levels - 1) / 255)).astype(np.uint8)
 
     def _drawn(self, variables: Variables, key: Any, num: int, condition: Any) -> np.ndarray:

@@ -5,19 +5,22 @@ many zeros: on a CPU five times the work of what it is, the gradient of a stride
 output gradient in each other's place. Written as a pair, each with the other as its derivative, neither is ever
 differentiated by XLA's rule, nor are the second derivatives that a gradient penalty wants.
 A CPU also takes twice as long for a number of outputs that is no multiple of 8, unless they are few: they are filled
-up. A 1×1 convolution is a product of matrices, whose gradient takes an eighth of the convolution's.
+up. A 1×1 convolution is a product of matrices, whose gradient takes an eighth of the convolution's; so is one of a
+kernel larger than its map of outputs, which XLA would turn round, kernel and map in each other's place, and then run in
+a plain loop.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgen.nn.masked import dense
@@ -56,6 +59,8 @@ def conv_transpose(
 ) -> Float[Array, "b h2 w2 i"]:
     """The transpose of `conv(·, kernel, strides, padding)` as a linear map of images with these sides: from its outputs
     to its inputs."""
+    if _small(kernel, y):
+        return _scattered(y, kernel, sides, strides, padding)
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     edges = []
     for n, m, k, s, (before, _) in zip(sides, y.shape[1:3], kernel.shape, strides, padding):
@@ -63,9 +68,41 @@ def conv_transpose(
     return jax.lax.conv_general_dilated(y, flipped, (1, 1), edges, lhs_dilation=strides, dimension_numbers=LAYOUT)
 
 
+def _small(kernel: Array, y: Array) -> bool:
+    """Whether a kernel is larger than the map of its outputs."""
+    return math.prod(kernel.shape[:2]) > math.prod(y.shape[1:3])
+
+
+def _gathered(x: Array, size: Pair, strides: Pair, padding: Padding) -> Float[Array, "b h w k"]:
+    """What each output sees, taps before channels."""
+    places = [(n + sum(edge) - k) // s + 1 for n, k, s, edge in zip(x.shape[1:3], size, strides, padding)]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    taps = []
+    for i, j in np.ndindex(*size):
+        rows, columns = (slice(t, t + s * (m - 1) + 1, s) for t, s, m in zip((i, j), strides, places))
+        taps.append(x[:, rows, columns])
+    return jnp.concatenate(taps, axis=-1)
+
+
+def _scattered(y: Array, kernel: Array, sides: Pair, strides: Pair, padding: Padding) -> Array:
+    """The transpose of `_gathered` and a product."""
+    (kh, kw, i, o), (b, h, w, _) = kernel.shape, y.shape
+    taps = dense(y, kernel.reshape(-1, o).T).reshape(b, h, w, kh * kw, i)
+    parts = []
+    for number, tap in enumerate(np.ndindex(kh, kw)):
+        edges = []
+        for n, m, t, s, (before, _) in zip(sides, (h, w), tap, strides, padding):
+            edges.append((t - before, n - 1 - (m - 1) * s - t + before, s - 1))
+        parts.append(jax.lax.pad(taps[:, :, :, number], jnp.zeros((), y.dtype), ((0, 0, 0), *edges, (0, 0, 0))))
+    return reduce(jnp.add, parts)
+
+
 def _conv(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
     if (*kernel.shape[:2], *strides) == (1, 1, 1, 1) and padding == ((0, 0), (0, 0)):
         return dense(x, kernel[0, 0])
+    places = [(n + sum(edge) - k) // s + 1 for n, k, s, edge in zip(x.shape[1:3], kernel.shape, strides, padding)]
+    if math.prod(kernel.shape[:2]) > math.prod(places):
+        return dense(_gathered(x, kernel.shape[:2], strides, padding), kernel.reshape(-1, kernel.shape[-1]))
     outputs = kernel.shape[-1]
     odd = -outputs % LANES if outputs > LANES else 0
     if odd:

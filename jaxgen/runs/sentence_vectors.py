@@ -9,14 +9,14 @@ import numpy as np
 
 from jaxgen.data.captions import with_vectors
 from jaxgen.data.dataset import Dataset, Source
-from jaxgen.explore.told import text_vectors
+from jaxgen.explore.text_conditional import text_vectors
 from jaxgen.runs.load import load
 
 CHUNK = 500
 """Sentences at a time."""
 
 
-def told_by(source: Source, folder: str | Path) -> Source:
+def with_sentence_vectors(source: Source, folder: str | Path) -> Source:
     """Data with "words" by the vocabulary of a run (`grafts.vocabulary_of`) get as "condition", float32[n,d], the
     vectors that the run's model makes of the sentences. Raises `UsageError` for a model that is told none."""
 

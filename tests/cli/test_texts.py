@@ -14,7 +14,7 @@ from jaxgen.cli.commands.sample import Sample
 from jaxgen.core.conditions import Text
 from jaxgen.core.errors import UsageError
 from jaxgen.data.vocabulary import Vocabulary
-from jaxgen.explore.told import between_sentences, by_sentences
+from jaxgen.explore.text_conditional import between_sentences, by_sentences
 from jaxgen.explore.trained import Trained
 from jaxgen.models.gan.dcgan import DCGAN
 from jaxgen.models.gan.text_to_image import TextToImage
@@ -60,10 +60,10 @@ def test_arrays_are_rows_by_each_sentence_and_by_what_lies_between(run, tmp_path
 
 
 def test_words_that_are_not_known_are_said(run):
-    told = texts.told(run, ["a pink star", "a grey, pink"])
+    told = texts.words_of(run, ["a pink star", "a grey, pink"])
     assert told.figures["unknown"] == ["pink", "grey"]
     assert told.lines == ["not known to the model: pink, grey"]
-    assert texts.told(run, [A, B]).lines == []
+    assert texts.words_of(run, [A, B]).lines == []
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_words_that_are_not_known_are_said(run):
 )
 def test_sentences_that_the_model_cannot_be_told_are_refused(run, sentence, words):
     with pytest.raises(UsageError, match=words):
-        texts.told(run, [sentence])
+        texts.words_of(run, [sentence])
 
 
 def test_a_model_without_sentences_is_told_none():
     run = types.SimpleNamespace(model=DCGAN(shape=(8, 8, 1), levels=4, latent=3, features=2), folder=Path("runs/gan"))
     with pytest.raises(UsageError, match=r"DCGAN cannot draw by a sentence: it is told no sentences.*TextToImage"):
-        texts.told(run, [A])
+        texts.words_of(run, [A])
 
 
 @pytest.mark.parametrize(

@@ -308,9 +308,7 @@ def test_labels_say_whether_an_attribute_is_there():
     for split in data.splits().values():
         np.testing.assert_array_equal(split.label, split["glasses"] > 0)
     assert data.protocol.endswith("labels: whether glasses is above 0")
-    with pytest.raises(
-        UsageError, match=r"an array 'hat' with a whole number for each image, found image uint8"
-    ):
+    with pytest.raises(UsageError, match=r"an array 'hat' with a whole number for each image, found image uint8"):
         by_attribute(Source("faces", load), "hat").load()
     with pytest.raises(UsageError, match="'all' is above 0 in all training images or none"):
         by_attribute(Source("faces", load), "all").load()

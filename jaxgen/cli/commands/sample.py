@@ -118,7 +118,7 @@ def run(args: Sequence[str]) -> int:
     figures: dict[str, Any] = {"output": str(path), "step": run.step, "num": options.num, "seed": options.seed}
     lines = [str(path)]
     if options.text:
-        told = texts.told(run, options.text)
+        told = texts.words_of(run, options.text)
         condition: Any = told.words.repeat(options.num, axis=0)
         figures |= told.figures
         lines += told.lines

@@ -200,7 +200,7 @@ class GAN(Latent, Adversarial):
         """The images of a batch, in −1 … 1."""
         return 2.0 * to_float(batch["image"], self.levels) - 1.0
 
-    def told(self, variables: Variables, batch: Batch, key: PRNGKey) -> Float[Array, "b k"] | None:
+    def condition_vector(self, variables: Variables, batch: Batch, key: PRNGKey) -> Float[Array, "b k"] | None:
         """The conditions of a batch as vectors, some labels of it dropped where the condition says so."""
         return self.vector(variables, conditions.drop(self.condition, self.trained_on(batch), key), rows(batch))
 
@@ -236,7 +236,7 @@ class GAN(Latent, Adversarial):
 
     def _critic_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         noise_key, penalty_key, drop_key = jax.random.split(key, 3)
-        real, condition = self.real(batch), self.told(variables, batch, drop_key)
+        real, condition = self.real(batch), self.condition_vector(variables, batch, drop_key)
         fake, _ = self.draw(variables, noise_key, len(real), condition)
         terms, aux = self._critic_terms(variables, real, jax.lax.stop_gradient(fake), condition, batch, penalty_key)
         return terms.mean(), aux
@@ -259,7 +259,7 @@ class GAN(Latent, Adversarial):
 
     def _generator_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         noise_key, drop_key = jax.random.split(key)
-        real, condition = self.real(batch), self.told(variables, batch, drop_key)
+        real, condition = self.real(batch), self.condition_vector(variables, batch, drop_key)
         fake, updates = self.draw(variables, noise_key, len(real), condition)
         return self._generator_terms(variables, real, fake, condition, batch).mean(), Aux({}, updates)
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxgen.core.capabilities import Encoder, Told
+from jaxgen.core.capabilities import Encoder, TextConditional
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.conditions import Text
 from jaxgen.core.errors import UsageError
@@ -76,7 +76,7 @@ class TextCritic(Critic):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextToImage(GAN, Told, Encoder):
+class TextToImage(GAN, TextConditional, Encoder):
     """Draws images of the sentence that it is told; `condition=Text(words=…, length=…, size=…)` says how many words it
     knows, how many a sentence has at most, and how long its vector is.
 
@@ -188,7 +188,7 @@ class TextToImage(GAN, Told, Encoder):
             return self.text_vectors(variables, condition)
         return condition
 
-    def told(self, variables: Variables, batch: Batch, key: PRNGKey) -> Float[Array, "b k"]:
+    def condition_vector(self, variables: Variables, batch: Batch, key: PRNGKey) -> Float[Array, "b k"]:
         """The vectors of a batch's sentences."""
         return batch["sentence_vector"] if "sentence_vector" in batch else self.text_vectors(variables, batch["words"])
 
@@ -204,7 +204,7 @@ class TextToImage(GAN, Told, Encoder):
 
     def _generator_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         noise_key, other_key = jax.random.split(key)
-        text = self.told(variables, batch, key)
+        text = self.condition_vector(variables, batch, key)
         if self.interpolated:
             text = jnp.concatenate([text, (0.5 * (text + others(other_key, text)))[: len(text) // 2]])
         fake, updates = self.draw(variables, noise_key, len(text), text)
@@ -213,7 +213,7 @@ class TextToImage(GAN, Told, Encoder):
 
     def _style_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         z_key, told_key = jax.random.split(key)
-        text = self.told(variables, batch, told_key)
+        text = self.condition_vector(variables, batch, told_key)
         z = self.prior(z_key, len(text))
         image, _ = self._apply("generator", variables, z, text)
         error = jnp.square(z - self._style(variables, image)).mean()

@@ -10,7 +10,7 @@ from helpers.runs import ONE
 
 from jaxgen.core.conditions import Text
 from jaxgen.core.errors import UsageError
-from jaxgen.explore.told import between_sentences, by_sentences, restyled, text_vectors
+from jaxgen.explore.text_conditional import between_sentences, by_sentences, restyled, text_vectors
 from jaxgen.explore.trained import Trained
 from jaxgen.models.gan.text_to_image import TextToImage, others
 
@@ -91,8 +91,8 @@ def test_a_frozen_encoder_is_not_trained_and_its_vectors_are_made_beforehand(var
     assert jax.tree.structure(jax.eval_shape(frozen.init, KEY, {})) == jax.tree.structure(grafted)
     derived = frozen.derived({"frozen": grafted["frozen"]}, BATCH)
     np.testing.assert_array_equal(derived["sentence_vector"], MODEL.text_vectors(variables, BATCH["words"]))
-    told = frozen.told(grafted, {**BATCH, **derived}, KEY)
-    np.testing.assert_allclose(told, frozen.told(grafted, BATCH, KEY), rtol=1e-6)
+    told = frozen.condition_vector(grafted, {**BATCH, **derived}, KEY)
+    np.testing.assert_allclose(told, frozen.condition_vector(grafted, BATCH, KEY), rtol=1e-6)
     assert MODEL.derived(variables, BATCH) == {}
 
 

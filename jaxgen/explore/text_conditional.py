@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from jaxgen.core.capabilities import Encoder, Told, require
+from jaxgen.core.capabilities import Encoder, TextConditional, require
 from jaxgen.core.errors import UsageError
 from jaxgen.explore.trained import Trained
 
@@ -19,7 +19,7 @@ Rows = UInt8[np.ndarray, "_ k h w c"]
 
 def text_vectors(run: Trained, words: Words) -> Float[np.ndarray, "n d"]:
     """The vector of each sentence. Raises `UsageError` for a model that is told none."""
-    model = require(run.model, Told, "draw by a sentence")
+    model = require(run.model, TextConditional, "draw by a sentence")
     model.check_condition(words, len(words))
     return np.asarray(jax.jit(model.text_vectors)(run.variables, words))
 
