@@ -8,7 +8,7 @@ key and on places alone may call its objective separable.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
 _places: ContextVar[tuple[Any, int]] = ContextVar("places", default=(0, 1))
+_shared: ContextVar[Callable[[Array], Array]] = ContextVar("shared", default=lambda x: x)
 
 
 @contextlib.contextmanager
@@ -34,6 +35,22 @@ def places(count: int) -> Int[Array, " count"]:
     """Where in the whole batch the `count` examples at hand stand."""
     first, stride = _places.get()
     return first + stride * jnp.arange(count)
+
+
+@contextlib.contextmanager
+def shared_by(share: Callable[[Array], Array]) -> Iterator[None]:
+    """Within, `share` says where the rows of what `of_examples` is given lie."""
+    token = _shared.set(share)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def of_examples(x: Array) -> Array:
+    """x as it is, of which each row belongs to an example at hand: codes of a GAN, say. Devices that share the batch
+    then share x and what a net makes of it, which else each of them would make of all rows."""
+    return _shared.get()(x)
 
 
 def example_keys(key: Key[Array, ""], count: int) -> Key[Array, " count"]:

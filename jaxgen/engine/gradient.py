@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.core.errors import UsageError
-from jaxgen.core.keys import at_places
+from jaxgen.core.keys import at_places, shared_by
 from jaxgen.core.model import Batch, Objective, Variables
 from jaxgen.engine.devices.mesh import spread
 from jaxgen.engine.state import own_params
@@ -49,7 +49,23 @@ def objective_gradient(objective: Objective, layout: Layout, count: int, shown: 
     mesh = layout.mesh
     if layout.axis is None and mesh is not None and mesh.devices.size > 1 and objective.examples == "separable":
         return _over_devices(objective, gradient, mesh, layout.spread)
+    if layout.axis is None and mesh is not None and mesh.devices.size > 1:
+        return _by_the_compiler(gradient, mesh)
     return gradient
+
+
+def _by_the_compiler(gradient: Gradient, mesh: Mesh) -> Gradient:
+    """`gradient`, which the compiler shares out as the batch is; so draws that belong to its examples."""
+    by_rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+
+    def share(x: Any) -> Any:
+        return x if len(x) % mesh.devices.size else lax.with_sharding_constraint(x, by_rows)
+
+    def shared(variables: Variables, batch: Batch, key: Any) -> Any:
+        with shared_by(share):
+            return gradient(variables, batch, key)
+
+    return shared
 
 
 def _over_devices(objective: Objective, gradient: Gradient, mesh: Mesh, shared_out: bool) -> Gradient:

@@ -36,6 +36,7 @@ from jaxgen.core.capabilities import LatentEnergy
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
+from jaxgen.core.keys import of_examples
 from jaxgen.core.model import Aux, Batch, Images, Model, Objective, PRNGKey, Variables
 from jaxgen.maths.penalties import score_penalty
 from jaxgen.models.gan.nets import NETS, Critic, Generator
@@ -162,7 +163,7 @@ class MaximumEntropy(Model):
 
     def _energy_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         real = self.real(batch)
-        fake, _ = self._draw(variables, self.prior(key, len(real)))
+        fake, _ = self._draw(variables, of_examples(self.prior(key, len(real))))
         energy_real, energy_fake = (self.energy_of(variables, x).mean() for x in (real, jax.lax.stop_gradient(fake)))
         penalty = score_penalty(lambda x: self.energy_of(variables, x), real).mean()
         metrics = {"energy_real": energy_real, "energy_fake": energy_fake, "penalty": penalty}
@@ -170,14 +171,14 @@ class MaximumEntropy(Model):
 
     def _statistics_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         z_key, other_key = jax.random.split(key)
-        z = self.prior(z_key, len(self.real(batch)))
+        z = of_examples(self.prior(z_key, len(self.real(batch))))
         fake, _ = self._draw(variables, z)
         information = self._information(variables, jax.lax.stop_gradient(fake), z, other_key)
         return -information, Aux({"information": information})
 
     def _generator_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         z_key, other_key = jax.random.split(key)
-        z = self.prior(z_key, len(self.real(batch)))
+        z = of_examples(self.prior(z_key, len(self.real(batch))))
         fake, updates = self._draw(variables, z)
         energy = self.energy_of(variables, fake).mean()
         return energy - self.entropy_weight * self._information(variables, fake, z, other_key), Aux({}, updates)
@@ -185,7 +186,7 @@ class MaximumEntropy(Model):
     def _information(self, variables: Variables, x: Array, z: Array, key: PRNGKey) -> Float[Array, ""]:
         """I_JSD of examples and the codes that they are made of, by T; `key` draws the codes of others."""
         net = {"params": variables["params"]["statistics"]}
-        joint, product = (self.statistics.apply(net, x, z)[0][:, 0] for z in (z, self.prior(key, len(z))))
+        joint, product = (self.statistics.apply(net, x, z)[0][:, 0] for z in (z, of_examples(self.prior(key, len(z)))))
         return jsd_information(joint, product)
 
     def _draw(self, variables: Variables, z: Array) -> tuple[Float[Array, "b h w c"], Variables]:

@@ -31,6 +31,7 @@ from jaxgen.core.capabilities import Adversarial, Latent
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
+from jaxgen.core.keys import of_examples
 from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables, rows
 from jaxgen.maths.adversarial import ADVERSARIAL, adversarial
 from jaxgen.maths.penalties import PENALTIES, penalty
@@ -213,7 +214,7 @@ class GAN(Latent, Adversarial):
         self, variables: Variables, key: PRNGKey, num: int, condition: Float[Array, "num k"] | None = None
     ) -> tuple[Float[Array, "num h w c"], Variables]:
         """Images of the generator in training, under vectors as a condition, and its updated statistics."""
-        return self._apply("generator", variables, self.prior(key, num), condition)
+        return self._apply("generator", variables, of_examples(self.prior(key, num)), condition)
 
     def scored(
         self, variables: Variables, x: Float[Array, "b h w c"], condition: Float[Array, "_ k"] | None = None

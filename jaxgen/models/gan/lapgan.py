@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, UInt8
 from jaxgen.core.capabilities import Latent
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.images import from_float, to_float
+from jaxgen.core.keys import of_examples
 from jaxgen.core.model import Aux, Batch, Objective, PRNGKey, Variables
 from jaxgen.maths.adversarial import ADVERSARIAL, adversarial
 from jaxgen.maths.pyramid import check_sides, expanded, reduced
@@ -190,7 +191,7 @@ class LAPGAN(Latent):
     def _played(self, k: int, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Array]:
         """Real and fake images of level k, the fake ones on c_k of the real."""
         real, smooth = self.real(batch, k)
-        drawn = self.drawn(variables, k, self.noise(key, len(real), k), smooth)
+        drawn = self.drawn(variables, k, of_examples(self.noise(key, len(real), k)), smooth)
         return real, drawn if smooth is None else smooth + drawn
 
     def _scores(self, k: int, variables: Variables, x: Array) -> Float[Array, " b"]:

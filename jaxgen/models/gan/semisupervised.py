@@ -33,6 +33,7 @@ from jaxgen.core.checks import at_least
 from jaxgen.core.conditions import UNLABELLED, Classes, check
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
+from jaxgen.core.keys import of_examples
 from jaxgen.core.model import Aux, Batch, ImageModel, Images, Objective, PRNGKey, Variables, rows
 from jaxgen.maths.adversarial import logistic_critic
 from jaxgen.maths.distributions import categorical_log_prob
@@ -213,7 +214,7 @@ class SemiSupervisedGAN(Latent, Classifier):
     def draw(self, variables: Variables, key: PRNGKey, num: int) -> tuple[Float[Array, "num h w c"], Variables]:
         """Images 0 … 1 of the generator in training, and its updated statistics."""
         net = {"params": variables["params"]["generator"], "batch_stats": variables["batch_stats"]}
-        image, updates = self.generator.apply(net, self.prior(key, num), mutable=["batch_stats"])
+        image, updates = self.generator.apply(net, of_examples(self.prior(key, num)), mutable=["batch_stats"])
         return image, dict(updates)
 
     def judged(

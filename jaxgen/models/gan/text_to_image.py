@@ -31,6 +31,7 @@ from jaxgen.core.capabilities import Encoder, TextConditional
 from jaxgen.core.checks import at_least, one_of
 from jaxgen.core.conditions import Text
 from jaxgen.core.errors import UsageError
+from jaxgen.core.keys import of_examples
 from jaxgen.core.model import Aux, Batch, Images, Objective, PRNGKey, Variables
 from jaxgen.maths.adversarial import adversarial
 from jaxgen.models.gan.base import GAN
@@ -214,7 +215,7 @@ class TextToImage(GAN, TextConditional, Encoder):
     def _style_loss(self, variables: Variables, batch: Batch, key: PRNGKey) -> tuple[Array, Aux]:
         z_key, told_key = jax.random.split(key)
         text = self.condition_vector(variables, batch, told_key)
-        z = self.prior(z_key, len(text))
+        z = of_examples(self.prior(z_key, len(text)))
         image, _ = self._apply("generator", variables, z, text)
         error = jnp.square(z - self._style(variables, image)).mean()
         return error, Aux({"z_error": error})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -13,9 +14,12 @@ from helpers import ROOT
 from jax.sharding import AxisType
 
 from jaxgen.core.errors import UsageError
+from jaxgen.core.keys import of_examples
+from jaxgen.core.model import Aux, Objective
 from jaxgen.engine.devices import cpu
 from jaxgen.engine.devices.cpu import cpu_devices, prepare_cpu
 from jaxgen.engine.devices.mesh import check_batch, make_mesh, on_cpu, replicated, sharded
+from jaxgen.engine.gradient import Layout, objective_gradient
 
 
 def test_ordinary_code_runs_on_sharded_arrays():
@@ -32,6 +36,26 @@ def test_ordinary_code_runs_on_sharded_arrays():
     np.testing.assert_allclose(gradient, jax.grad(lambda w: jnp.mean((np.asarray(x) @ w).reshape(-1)[::2] ** 2))(w))
     rows = jax.device_put(np.zeros((3, 16, 2)), sharded(mesh, 1))
     assert {s.data.shape for s in rows.addressable_shards} == {(3, 2, 2)}
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_devices_share_what_nets_make_of_codes_that_belong_to_examples(own):
+    """A loss whose examples are mixed is shared out by the compiler, which knows how the batch is shared, but nothing
+    of codes: without being told it lets each device decode all of them."""
+
+    def loss(variables, batch, key):
+        z = jax.random.normal(key, (16, 3))
+        fake = (of_examples(z) if own else z) @ variables["params"]["w"]
+        return (fake - fake.mean(axis=0)).std() + batch["x"].mean(), Aux({})
+
+    objective = Objective("game", loss, trains=("w",))
+    mesh = make_mesh()
+    gradient = objective_gradient(objective, Layout(mesh=mesh), 1, set())
+    variables = {"params": {"w": np.ones((3, 5), np.float32)}}
+    batch = jax.device_put({"x": np.ones((16, 2), np.float32)}, sharded(mesh))
+    text = jax.jit(gradient, out_shardings=replicated(mesh)).lower(variables, batch, jax.random.key(0)).compile()
+    shapes = set(re.findall(r"= f32\[(\d+),5\]\S* dot\(", text.as_text()))
+    assert ("16" in shapes) != own
 
 
 @pytest.mark.parametrize(
