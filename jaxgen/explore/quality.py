@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jaxgen.core.capabilities import Encoder, Features, Sampler, require
+from jaxgen.core.capabilities import Features, Sampler, require
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import from_float, to_float
 from jaxgen.core.model import Batch
 from jaxgen.data.dataset import Dataset, Split, padded_batches, split_arrays, take
 from jaxgen.explore.chunks import CHUNK
 from jaxgen.explore.trained import Trained
-from jaxgen.metrics.probes import linear_probe
 from jaxgen.metrics.sets import METRICS, check_metrics, compared
 
 MOST = 10_000
@@ -66,7 +64,7 @@ def quality(
     check_net(net, sampler.model.shape, sampler.model.levels)
     floor_of = other_split(dataset, split)
     num = most(dataset, (split, floor_of)) if num is None else num
-    check_metrics(metrics, num, tuple(METRICS))
+    check_metrics(metrics, num)
     rows, others = (spaced(dataset, name, num) for name in (split, floor_of))
     done = 0
 
@@ -83,28 +81,6 @@ def quality(
         described.append(features_of(net, image, sampler.model.levels, advance))
     figures, floor = (compared(x, described[1], metrics, seed) for x in (described[0], described[2]))
     return Quality(figures, floor, num, split, floor_of, described[0].shape[1])
-
-
-def probe(
-    encoder: Trained, dataset: Dataset, num: int | None = None, split: str = "test", progress: Any = None
-) -> tuple[float, float]:
-    """Percent of a split's images whose label a logistic regression reads off their codes, and its standard error; it
-    is fitted to the codes of `num` training images (10,000 at most by default), evenly spaced.
-
-    Raises `UsageError` for a model that encodes no images and data without labels.
-    """
-    require(encoder.model, Encoder, "be probed by its codes")
-    num = most(dataset, ("train",)) if num is None else num
-    codes, labels = [], []
-    for name, count in (("train", num), (split, len(dataset.splits()[split]))):
-        batch = seen(dataset, spaced(dataset, name, count))
-        if "label" not in batch:
-            raise UsageError(f"a linear probe reads labels, and {dataset.name} has none: give data with labels.")
-        code = encoder.encode(batch["image"], encoder.model.condition_of(batch), progress)
-        codes.append(code.reshape(count, -1))
-        labels.append(batch["label"])
-    percent = linear_probe(codes[0], labels[0], codes[1], labels[1])
-    return percent, float(np.sqrt(percent * (100 - percent) / len(labels[1])))
 
 
 def check_net(net: Trained, shape: tuple[int, ...], levels: int) -> None:

@@ -29,15 +29,16 @@ METRICS: Mapping[str, Metric] = {
 """The metrics by name."""
 
 
-def check_metrics(metrics: Sequence[str], num: int, known: Sequence[str] = tuple(METRICS)) -> None:
-    """Raises `UsageError`, before any feature is computed, for a metric that is not `known`, and for fewer images than
+def check_metrics(metrics: Sequence[str], num: int) -> None:
+    """Raises `UsageError`, before any feature is computed, for a metric that is not known, and for fewer images than
     one needs."""
+    known = tuple(METRICS)
     if not metrics:
         raise UsageError(f"wanted metrics, got none: name some of {', '.join(known)}.")
     for name in metrics:
         if name not in known:
             raise UsageError(f"there is no metric {name!r}.{nearest(name, known)} Known are {', '.join(known)}.")
-        if name in METRICS and num < METRICS[name].least:
+        if num < METRICS[name].least:
             raise UsageError(
                 f"{name} wants at least {METRICS[name].least} images on either side, got {num}: give more."
             )

@@ -17,7 +17,7 @@ from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.engine import preflight
 from jaxgen.engine.deciding import Deciding, deciding
-from jaxgen.explore.quality import features_of, probe, quality
+from jaxgen.explore.quality import features_of, quality
 from jaxgen.metrics.frechet import frechet_distance
 from jaxgen.runs import feature_judge
 from jaxgen.runs.feature_judge import FeatureJudge, features_run
@@ -72,16 +72,14 @@ def test_samples_are_judged_beside_their_floor(runs, vae, net, capsys):
 
 
 def test_figures_are_said_by_their_classifier_and_few_images_to_be_few(runs, vae, net, capsys):
-    do = ("evaluate", runs / "vae", "--metrics", "fd,probe", "--features", runs / "digits_cnn", "--num", 40)
+    do = ("evaluate", runs / "vae", "--metrics", "fd", "--features", runs / "digits_cnn", "--num", 40)
     lines = said(capsys, *do)[1].splitlines()
-    actual, (percent, stderr) = quality(vae, net, vae.dataset, ("fd",), 40), probe(vae, vae.dataset, 40)
+    actual = quality(vae, net, vae.dataset, ("fd",), 40)
     assert lines == [
         f"FD[digits_cnn]  {actual.figures['fd']:.4g}, floor {actual.floor['fd']:.4g}",
         "40 samples of step 1 beside 40 test images of digits; floor: as many train images in their place",
         "40 images have no covariance of full rank in 48 features: FD is far above what it is of many images; give "
         "more, or take kid, which is unbiased",
-        f"probe  {percent:.4g} ± {stderr:.2g} % of test images of digits told right by logistic regression on codes of "
-        "40 train images, step 1",
     ]
 
 
@@ -146,7 +144,7 @@ def test_a_classifier_that_is_not_good_enough_is_refused(runs):
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        (["--metrics", "fid"], ["no metric 'fid'", "Did you mean 'fd'", "fd, kid, prdc, probe"]),
+        (["--metrics", "fid"], ["no metric 'fid'", "Did you mean 'fd'", "fd, kid, prdc"]),
         (["--metrics", "fd"], ["--metrics fd compares images by the features of a classifier", "--features"]),
         (["--metrics", "fd", "--num", "1"], ["fd wants at least 2 images", "got 1"]),
         (["--metrics", "fd", "--num", "0"], ["--num must be at least 1"]),
@@ -155,8 +153,8 @@ def test_a_classifier_that_is_not_good_enough_is_refused(runs):
         (["--metrics", "fd", "--features", "{runs}/digits_cnn", "--least-accuracy", "95"], ["tells 90 %"]),
         (["--metrics", "fd", "--features", "nowhere"], ["there is no run nowhere"]),
         (["--num", "5"], ["--num is about metrics of samples", "--metrics"]),
-        (["--metrics", "probe", "--iw-samples", "5"], ["--iw-samples and --draws are about likelihoods"]),
-        (["{runs}/vae", "--metrics", "probe"], ["judges one run at a time, got 2"]),
+        (["--metrics", "fd", "--iw-samples", "5"], ["--iw-samples and --draws are about likelihoods"]),
+        (["{runs}/vae", "--metrics", "fd"], ["judges one run at a time, got 2"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("-") else "",
 )

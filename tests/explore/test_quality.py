@@ -13,7 +13,7 @@ from jaxgen.core.conditions import Classes
 from jaxgen.core.errors import UsageError
 from jaxgen.core.images import to_float
 from jaxgen.data.dataset import Dataset, Split
-from jaxgen.explore.quality import check_net, features_of, probe, quality
+from jaxgen.explore.quality import check_net, features_of, quality
 from jaxgen.explore.trained import Trained
 from jaxgen.metrics.frechet import frechet_distance
 from jaxgen.metrics.kernel import kernel_distance
@@ -115,15 +115,3 @@ def test_fewer_levels_are_spread_and_other_images_refused():
 def test_what_cannot_be_judged_is_refused(options, part):
     with pytest.raises(UsageError, match=part.replace("(", r"\(")):
         quality(trained(Labels, condition=Classes(4)), trained(Pixels), labelled(), **options)
-
-
-def test_a_probe_reads_labels_off_codes():
-    """Noise of a quarter makes a first pixel wrong three times in sixteen, which is all that these codes know."""
-    data = labelled((600, 10, 400), noise=0.25)
-    percent, stderr = probe(trained(Labels), data, 500)
-    right = 100 * (data.test.image[:, 0, 0, 0] == data.test.label).mean()
-    assert percent == pytest.approx(right, abs=0.01)
-    assert stderr == pytest.approx(np.sqrt(percent * (100 - percent) / 400))
-    bare = dataclasses.replace(data, train=Split(data.train.image), test=Split(data.test.image))
-    with pytest.raises(UsageError, match="labelled has none: give data with labels"):
-        probe(trained(Labels), bare)

@@ -41,14 +41,14 @@ class Evaluate:
     """Give the bound L_K by so many importance samples, for a model that has it; it rises with K to log p."""
     metrics: flags.text("NAMES", "none") = ""  # type: ignore[valid-type]
     """fd, kid and prdc, with commas between: the Fréchet and the kernel distance, precision, recall, density and
-    coverage, of samples; probe: the accuracy of logistic regression on codes."""
+    coverage of samples."""
     features: flags.text("RUN|FILE", "none") = ""  # type: ignore[valid-type]
     """For metrics of samples: the run of a classifier of the same images, by whose features they are compared, or a
     file of the weights of Inception v3 as pytorch-fid has them, .pth or .npz."""
     num: Annotated[
         int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: as many as there are, at most 10,000)")
     ] = None
-    """For metrics: how many samples, and images beside them; for probe, training images."""
+    """For metrics: how many samples, and images beside them."""
     least_accuracy: float = 80.0
     """For metrics of samples: percent of test images that the classifier must tell; 0 takes it as it is."""
     json: flags.Json = False
@@ -101,29 +101,25 @@ def run(args: Sequence[str]) -> int:
 
 def _judged(options: Evaluate) -> int:
     """What --metrics asks for."""
-    from jaxgen.metrics.sets import METRICS, check_metrics
+    from jaxgen.metrics.sets import check_metrics
 
     names = [name.strip() for name in options.metrics.split(",")]
-    of_samples = [name for name in names if name != "probe"]
     at_least_one(num=1 if options.num is None else options.num)
-    check_metrics(names, sys.maxsize if options.num is None else options.num, (*METRICS, "probe"))
+    check_metrics(names, sys.maxsize if options.num is None else options.num)
     if len(options.runs) > 1:
         raise UsageError(f"--metrics judges one run at a time, got {len(options.runs)}: name one.")
     if options.iw_samples is not None or options.draws != 1:
         raise UsageError("--iw-samples and --draws are about likelihoods: leave them out with --metrics.")
-    if of_samples and not options.features:
+    if not options.features:
         raise UsageError(
-            f"--metrics {','.join(of_samples)} compares images by the features of a classifier: name its run with "
+            f"--metrics {','.join(names)} compares images by the features of a classifier: name its run with "
             "--features; `jaxgen train classifier_mnist` trains one. A file of Inception's weights will do too."
         )
     (run,) = open_runs(options.runs, options.step, options.batch)
     figures: dict[str, Any] = {"split": options.split, "step": run.step, "seed": options.seed}
     dataset = run.other_data(options.data) if options.data else run.dataset
-    figures["data"], lines = dataset.name, []
-    if of_samples:
-        lines += _samples_judged(run, dataset, of_samples, options, figures)
-    if "probe" in names:
-        lines.append(_codes_probed(run, dataset, options, figures))
+    figures["data"] = dataset.name
+    lines = _samples_judged(run, dataset, names, options, figures)
     say(options.json, figures, "\n".join(lines))
     return 0
 
@@ -172,19 +168,6 @@ def _samples_judged(run: Any, dataset: Any, metrics: Sequence[str], options: Eva
         f"{judged.floor_of} images in their place"
     )
     return lines + notes
-
-
-def _codes_probed(run: Any, dataset: Any, options: Evaluate, figures: Any) -> str:
-    """What is said of a linear probe; adds to the figures."""
-    from jaxgen.explore.quality import most, probe
-
-    num = options.num or most(dataset, ("train",))
-    percent, stderr = probe(run, dataset, num, options.split)
-    figures |= {"probe": percent, "probe_stderr": stderr, "probe_num": num}
-    return (
-        f"probe  {percent:.4g} ± {stderr:.2g} % of {options.split} images of {dataset.name} told right by logistic "
-        f"regression on codes of {num:,} train images, step {run.step:,}"
-    )
 
 
 def _with_error(figures: Mapping[str, float], name: str) -> str:
