@@ -231,4 +231,4 @@ def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
 
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file)).reshape(image.shape)
+    return np.asarray(Image.open(file, formats=("JPEG",))).reshape(image.shape)

@@ -165,8 +165,10 @@ class Conv(nn.Module):
             padding: Any = same(x.shape[1:3], self.kernel_size, self.strides)
         else:
             padding = ((0, 0), (0, 0)) if self.padding == "VALID" else tuple(map(tuple, self.padding))
-        y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, padding)
-        return _biased(self, y)
+        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
+        # Without a stride XLA's own derivatives are as quick, forward ones among them.
+        convolve = _conv if set(self.strides) == {1} else conv
+        return _biased(self, convolve(x, kernel, self.strides, padding))
 
 
 class ConvTranspose(nn.Module):
@@ -186,8 +188,9 @@ class ConvTranspose(nn.Module):
         """The map of `features` features, in `dtype`."""
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         sides, padding = self._transposed(x.shape[1:3])
-        flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3).astype(self.dtype)
-        return _biased(self, conv_transpose(x.astype(self.dtype), flipped, sides, self.strides, padding))
+        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
+        flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+        return _biased(self, conv_transpose(x, flipped, sides, self.strides, padding))
 
     def _transposed(self, places: Pair) -> tuple[Pair, Padding]:
         """Sides of the result, and the padding of the convolution that this one is the transpose of."""

@@ -167,13 +167,13 @@ def test_npz_with_conditions(tmp_path):
         assert data.test.condition is None
 
 
-def test_npz_of_medmnist_with_captions_and_other_arrays(tmp_path):
+def test_npz_of_medmnist_with_notes_and_other_arrays(tmp_path):
     """Its `val_images` validate, and every array with a row for each image comes along, cut as the images are."""
     x, n = RNG.integers(0, 256, (40, 3, 4, 3), dtype=np.uint8), np.arange(40)
     arrays = {}
     for name, rows in (("train", slice(0, 30)), ("val", slice(30, 34)), ("test", slice(34, 40))):
-        captions = np.array([f"picture {i}" for i in n[rows]])
-        arrays |= {f"{name}_images": x[rows], f"{name}_labels": n[rows, None], f"{name}_captions": captions}
+        notes = np.array([f"picture {i}" for i in n[rows]])
+        arrays |= {f"{name}_images": x[rows], f"{name}_labels": n[rows, None], f"{name}_notes": notes}
         arrays |= {f"{name}_Words": n[rows, None] + np.arange(2), f"{name}_weight": n[rows] / 2}
     np.savez(tmp_path / "A.NPZ.npz", **arrays)
     (tmp_path / "A.NPZ.npz").rename(tmp_path / "A.NPZ")
@@ -181,14 +181,14 @@ def test_npz_of_medmnist_with_captions_and_other_arrays(tmp_path):
     assert [len(s) for s in data.splits().values()] == [30, 4, 6]
     for split in data.splits().values():
         assert (split.image == x[split.label]).all()
-        assert split["captions"].tolist() == [f"picture {i}" for i in split.label]
+        assert split["notes"].tolist() == [f"picture {i}" for i in split.label]
         assert (split["Words"] == split.label[:, None] + np.arange(2)).all()
         assert (split["weight"] == split.label / 2).all()
         assert [split[name].dtype for name in ("Words", "weight")] == [np.int32, np.float32]
         assert set(split_arrays(split)) == {"image", "label", "Words", "weight"}
     held = npz(_without(tmp_path, arrays, "val_")).load()
     assert (len(held.train), len(held.valid)) == (27, 3)
-    assert held.valid["captions"].tolist() == [f"picture {i}" for i in held.valid.label]
+    assert held.valid["notes"].tolist() == [f"picture {i}" for i in held.valid.label]
 
 
 def _without(folder: Path, arrays: dict[str, np.ndarray], start: str) -> Path:
@@ -248,8 +248,8 @@ def test_flattened_images_are_not_taken_for_packed_bits(tmp_path, high, width, l
         ),
         ({"images": ONES - np.int64(2)}, "found int64 with values -1 to -1"),
         (
-            {"images": ONES, "captions": np.zeros(4)},
-            r"nothing reads its array 'captions' .* comes along as train_captions",
+            {"images": ONES, "notes": np.zeros(4)},
+            r"nothing reads its array 'notes' .* comes along as train_notes",
         ),
         ({"images": ONES, "test_labels": np.zeros(4, int)}, "nothing reads its array 'test_labels'"),
         ({"train": ONES, "x_train": ONES}, "both 'train' and 'x_train' are the image array of its train split"),

@@ -25,6 +25,8 @@ from jaxgen.runs.log import open_log, read_log
 ROOT = Path(jaxgen.__file__).parent
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml", "torch"}
 CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
+READS_TENSORS = "data/torch_file.py"
+"""The one file with an unpickler, of its own, which makes nothing but tensors (`tests/data/test_torch_file.py`)."""
 EXECUTES = "runs/recipes/build.py"
 """The one file that executes another: the recipe that the user names, or that lies in the run."""
 
@@ -98,7 +100,8 @@ def test_the_package_loads_no_pickle_and_executes_nothing_but_recipes():
             here = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-                wrong += [f"{here} imports {name}" for name in names if name.split(".")[0] in MODULES]
+                known = {"pickle"} if path == ROOT / READS_TENSORS else set()
+                wrong += [f"{here} imports {name}" for name in names if name.split(".")[0] in MODULES - known]
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)

@@ -115,7 +115,7 @@ class Brightness(Classifier, Features):
 def test_a_judge_counts_samples_that_are_of_their_class(monkeypatch):
     """Also where the samples have fewer levels than the classifier's images."""
     net = Trained(Brightness(shape=(1, 1, 1), levels=8), {}, ONE)
-    monkeypatch.setattr(feature_judge, "_net", lambda folder, least: net)
+    monkeypatch.setattr(feature_judge, "_net", lambda *given: net)
     judge = ClassJudge(classifier="runs/bright", num=150)
     assert dict(judge.figures) == {"accuracy[bright]": "higher"}
     judge.check((1, 1, 1), 8)
