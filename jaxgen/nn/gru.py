@@ -73,12 +73,10 @@ gru_scan.defvjp(_forward, _backward)
 
 
 def orthogonal_gates(key: Any, shape: Any, dtype: Any = jnp.float32) -> Array:
-    """Orthogonal maps [d, 3d] for r, z and g, each by itself: all three by one decomposition, which is sooner
-    compiled."""
-    d = shape[0]
-    q, r = jnp.linalg.qr(jax.random.normal(key, (3 * d * d,), dtype).reshape(3, d, d))
-    q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None]  # else the signs are not those of a uniform draw
-    return q.swapaxes(0, 1).reshape(d, 3 * d)
+    """Orthogonal maps [d, 3d] for r, z and g, each by itself: XLA's CPU can wait for ever in one decomposition of all
+    three (jax 0.10.2, two cores, d = 400)."""
+    draw = nn.initializers.orthogonal()
+    return jnp.concatenate([draw(one, (shape[0], shape[0]), dtype) for one in jax.random.split(key, 3)], axis=1)
 
 
 class GRU(nn.Module):
