@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -26,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-from train_step import SETTLE, Engine, Loop, Worker, cores, machine, median, say  # noqa: E402
+from beside_torch import engine, flags, quicker, table, work  # noqa: E402
+from turns import Engine, Loop, cores, machine, say  # noqa: E402
 
 IMAGES, SEEDS, CHUNK = 1000, 8, 500
-LAYOUTS = ("contiguous", "channels_last")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,73 +66,36 @@ RING = f"ring of 8, {SEEDS} seeds"
 
 def main() -> None:
     """Start the workers, let them measure in turn, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=5, help="samples of each side, the median counts (default 5)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of a sample of train steps (default 1.5)")
+    parser = flags(__doc__)
     parser.add_argument("--only", default="", help="cases whose name contains this, in any case")
-    parser.add_argument("--worker", choices=("jaxgen", "torch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    known = {case.name: case for case in CASES}
     if options.worker:
-        return work(options.worker)
+        side = torch_side if options.worker == "torch" else jax_side
+        return work(lambda question: side(known[question["case"]]))
     cases = [case for case in CASES if options.only.lower() in case.name.lower()]
     ring = options.only.lower() in RING
     if not cases and not ring:
-        parser.error(f"no case contains {options.only!r}: {', '.join((*(case.name for case in CASES), RING))}")
-    say(f"{machine()}\n")
+        parser.error(f"no case contains {options.only!r}: {', '.join((*known, RING))}")
     if cases:
-        beside_torch(cases, options)
+        table([(case.name, case.asked, {"case": case.name}) for case in cases], __file__, options)
     if ring:
         together(options)
 
 
-def beside_torch(cases: list[Case], options: argparse.Namespace) -> None:
-    """The first table."""
-    workers = {name: Worker(name, __file__) for name in ("jaxgen", "torch")}
-    say("| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout |\n|---|---|---|---|---|---|---|")
-    for case in cases:
-        samples: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
-        steps, layout = {}, ""
-        for name, worker in workers.items():
-            layout = worker.ask(do="prepare", case=case.name).get("layout", layout)
-            time.sleep(SETTLE)
-            wall = worker.ask(do="measure", steps=1)["wall"]
-            steps[name] = max(3, round(options.seconds / wall))
-        for _ in range(options.samples):
-            for name, worker in workers.items():
-                time.sleep(SETTLE)
-                sample = worker.ask(do="measure", steps=steps[name])
-                samples[name].append((sample["wall"], sample["cpu"]))
-        for worker in workers.values():
-            worker.ask(do="end")
-        (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
-        say(
-            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} "
-            f"(CPU {1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
-        )
-    for worker in workers.values():
-        worker.close()
+class Rounds:
+    """An engine's steps, each one of the critic's, by as many as one of the generator's comes with."""
 
+    def __init__(self, steps: Engine, critic_steps: int):
+        self.steps, self.critic_steps = steps, critic_steps
 
-def work(name: str) -> None:
-    """A worker's life: answer questions until standard input ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing else gets between the answers
-    side: Any = None
-    case = CASES[0]
-    for line in sys.stdin:
-        question, answer = json.loads(line), {}
-        if question["do"] == "prepare":
-            case = next(case for case in CASES if case.name == question["case"])
-            side = torch_side(case) if name == "torch" else jax_side(case)
-            answer = {"layout": side.layout} if name == "torch" else {}
-        elif question["do"] == "measure":
-            # An engine's step is one of the critic; the generator's comes with every so-manyeth of them.
-            each = 1 if name == "torch" else case.critic_steps
-            wall, cpu = side.measure(each * question["steps"])
-            answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
-        else:
-            side.end()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    def measure(self, rounds: int) -> tuple[float, float]:
+        """Wall and CPU seconds of so many rounds."""
+        return self.steps.measure(self.critic_steps * rounds)
+
+    def end(self) -> None:
+        """Stop the run."""
+        self.steps.end()
 
 
 def jax_side(case: Case) -> Any:
@@ -143,22 +105,9 @@ def jax_side(case: Case) -> Any:
     prepare_cpu(case.batch)
     import optax
 
-    from jaxgen.data.dataset import Dataset, Source, Split
-    from jaxgen.engine.recipe import Recipe
-
     model = case.model()
-    split = Split({"image": pictures(model)})
-    data = Dataset("noise", model.levels, split, Split({"image": split.image[:16]}), None, "noise")
-    recipe = Recipe(
-        data=Source("noise", lambda: data),
-        model=model,
-        optimizer=optax.adam(case.lr, b1=case.b1, b2=case.b2),
-        batch=case.batch,
-        steps=sys.maxsize,
-        evaluate_every=sys.maxsize,
-        save_every=sys.maxsize,
-    )
-    return Engine(recipe, data)
+    optimizer = optax.adam(case.lr, b1=case.b1, b2=case.b2)
+    return Rounds(engine(model, {"image": pictures(model)}, case.batch, optimizer), case.critic_steps)
 
 
 def torch_side(case: Case) -> Loop:
@@ -196,7 +145,7 @@ def torch_side(case: Case) -> Loop:
 
         return Loop(step, layout)
 
-    return min(map(loop, LAYOUTS), key=lambda one: one.measure(3)[0])
+    return quicker(loop)
 
 
 def together(options: argparse.Namespace) -> None:
@@ -229,19 +178,19 @@ def together(options: argparse.Namespace) -> None:
         chunk()
         return chunk
 
-    engine = Engine(dataclasses.replace(recipe, steps=sys.maxsize, evaluate_every=sys.maxsize), data)
+    run = Engine(dataclasses.replace(recipe, steps=sys.maxsize, evaluate_every=sys.maxsize), data)
     ways = {"all by one program": scanned(tuple(range(SEEDS))), "one by that program": scanned((0,))}
-    ways["one run of the engine"] = lambda: engine.measure(CHUNK)[0] / CHUNK
+    ways["one run of the engine"] = lambda: run.measure(CHUNK)[0] / CHUNK
     samples: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.samples):
         for name, way in ways.items():
             samples[name].append(way())
-    engine.end()
-    all_of, alone, run = (1e3 * sorted(values)[len(values) // 2] for values in samples.values())
+    run.end()
+    all_of, alone, of_engine = (1e3 * sorted(values)[len(values) // 2] for values in samples.values())
     say(
-        f"| {RING} | asked | ratio | a step of all, ms | of one in turn, ms |\n|---|---|---|---|---|\n"
+        f"{machine()}\n\n| {RING} | asked | ratio | a step of all, ms | of one in turn, ms |\n|---|---|---|---|---|\n"
         f"| each by that program for one seed | 4 | {SEEDS * alone / all_of:.2f} | {all_of:.2f} | {alone:.2f} |\n"
-        f"| each a run of the engine | 4 | {SEEDS * run / all_of:.2f} | {all_of:.2f} | {run:.2f} |"
+        f"| each a run of the engine | 4 | {SEEDS * of_engine / all_of:.2f} | {all_of:.2f} | {of_engine:.2f} |"
     )
 
 

@@ -14,18 +14,16 @@ worth keeping.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib
-import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-from train_step import SETTLE, Engine, Loop, Worker, cores, machine, median, say  # noqa: E402
+from beside_torch import LAYOUTS, engine, flags, quicker, table, work  # noqa: E402
+from turns import Loop, cores  # noqa: E402
 
 IMAGES, SAMPLES, AT_ONCE = 1000, 5000, 100
 
@@ -62,7 +60,7 @@ def _glow() -> Any:
     return Glow(shape=(32, 32, 3), levels=256, scales=3, steps=4, features=32)
 
 
-BOTH = {"layouts": ("contiguous", "channels_last")}
+BOTH = {"layouts": LAYOUTS}
 CASES = (
     Case("VAE 784–200–200–50, train, b100", _vae, "peers_latent", 100, 1.5),
     Case(f"−L_{SAMPLES} of {IMAGES:,} images, the same VAE", _vae, "peers_latent", AT_ONCE, 2.0, "bound"),
@@ -73,63 +71,18 @@ CASES = (
 
 def main() -> None:
     """Start the workers, let them measure in turn, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=5, help="samples of each side, the median counts (default 5)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of a sample of train steps (default 1.5)")
+    parser = flags(__doc__)
     parser.add_argument("--only", default="", help="cases whose name contains this, in any case")
-    parser.add_argument("--worker", choices=("jaxgen", "torch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    known = {case.name: case for case in CASES}
     if options.worker:
-        return work(options.worker)
+        side = torch_side if options.worker == "torch" else jax_side
+        return work(lambda question: side(known[question["case"]]))
     cases = [case for case in CASES if options.only.lower() in case.name.lower()]
     if not cases:
-        parser.error(f"no case contains {options.only!r}: {', '.join(case.name for case in CASES)}")
-    workers = {name: Worker(name, __file__) for name in ("jaxgen", "torch")}
-    say(
-        f"{machine()}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout |\n"
-        "|---|---|---|---|---|---|---|"
-    )
-    for case in cases:
-        samples: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
-        steps, layout = {}, ""
-        for name, worker in workers.items():
-            layout = worker.ask(do="prepare", case=case.name).get("layout", layout)
-            time.sleep(SETTLE)
-            wall = worker.ask(do="measure", steps=1)["wall"]
-            steps[name] = max(1 if case.what == "bound" else 3, round(options.seconds / wall))
-        for _ in range(options.samples):
-            for name, worker in workers.items():
-                time.sleep(SETTLE)
-                sample = worker.ask(do="measure", steps=steps[name])
-                samples[name].append((sample["wall"], sample["cpu"]))
-        for worker in workers.values():
-            worker.ask(do="end")
-        (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
-        say(
-            f"| {case.name} | {case.asked:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} "
-            f"(CPU {1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
-        )
-    for worker in workers.values():
-        worker.close()
-
-
-def work(name: str) -> None:
-    """A worker's life: answer questions until standard input ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing else gets between the answers
-    side: Any = None
-    for line in sys.stdin:
-        question, answer = json.loads(line), {}
-        if question["do"] == "prepare":
-            case = next(case for case in CASES if case.name == question["case"])
-            side = torch_side(case) if name == "torch" else jax_side(case)
-            answer = {"layout": side.layout} if name == "torch" else {}
-        elif question["do"] == "measure":
-            wall, cpu = side.measure(question["steps"])
-            answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
-        else:
-            side.end()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        parser.error(f"no case contains {options.only!r}: {', '.join(known)}")
+    rows = [(case.name, case.asked, {"case": case.name}) for case in cases]
+    table(rows, __file__, options, least=1 if any(case.what == "bound" for case in cases) else 3)
 
 
 def jax_side(case: Case) -> Any:
@@ -140,10 +93,9 @@ def jax_side(case: Case) -> Any:
     import jax
     import optax
 
-    from jaxgen.data.dataset import Dataset, Source, Split
+    from jaxgen.data.dataset import Split
     from jaxgen.engine.devices.mesh import make_mesh, replicated
     from jaxgen.engine.evaluate import evaluate
-    from jaxgen.engine.recipe import Recipe
 
     model = case.model()
     split = Split({"image": pictures(model)})
@@ -154,17 +106,7 @@ def jax_side(case: Case) -> Any:
         return Loop(
             lambda: evaluate(model, variables, split, mesh=mesh, batch=case.batch, iw_samples=SAMPLES), warm_up=1
         )
-    data = Dataset("noise", model.levels, split, Split({"image": split.image[:16]}), None, "noise")
-    recipe = Recipe(
-        data=Source("noise", lambda: data),
-        model=model,
-        optimizer=optax.adam(1e-4),
-        batch=case.batch,
-        steps=sys.maxsize,
-        evaluate_every=sys.maxsize,
-        save_every=sys.maxsize,
-    )
-    return Engine(recipe, data)
+    return engine(model, split, case.batch, optax.adam(1e-4))
 
 
 def torch_side(case: Case) -> Loop:
@@ -197,8 +139,7 @@ def torch_side(case: Case) -> Loop:
 
         return Loop(bound, layout, warm_up=1) if case.what == "bound" else Loop(step, layout)
 
-    loops = [loop(layout) for layout in case.layouts]
-    return loops[0] if len(loops) == 1 else min(loops, key=lambda one: one.measure(3)[0])
+    return quicker(loop, case.layouts)
 
 
 def pictures(model: Any) -> Any:

@@ -12,68 +12,28 @@ samples; a ratio is PyTorch's time over ours. Only a quiet machine gives figures
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-from train_step import SETTLE, Engine, Loop, Worker, cores, machine, median, say  # noqa: E402
+from beside_torch import engine, flags, quicker, table, work  # noqa: E402
+from turns import Loop, cores  # noqa: E402
 
 ASKED = 1.3
 
 
 def main() -> None:
     """Start the workers, let them measure in turn, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--side", type=int, default=128, help="pixels of the picture's sides (default 128)")
     parser.add_argument("--features", type=int, default=32, help="of each of the five scales (default 32)")
-    parser.add_argument("--samples", type=int, default=5, help="of each side, the median counts (default 5)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of a sample (default 1.5)")
-    parser.add_argument("--worker", choices=("jaxgen", "torch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        return work(options.worker)
-    workers = {name: Worker(name, __file__) for name in ("jaxgen", "torch")}
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
-    steps, layout = {}, ""
-    for name, worker in workers.items():
-        layout = worker.ask(do="prepare", side=options.side, features=options.features).get("layout", layout)
-        time.sleep(SETTLE)
-        steps[name] = max(3, round(options.seconds / worker.ask(do="measure", steps=1)["wall"]))
-    for _ in range(options.samples):
-        for name, worker in workers.items():
-            time.sleep(SETTLE)
-            sample = worker.ask(do="measure", steps=steps[name])
-            samples[name].append((sample["wall"], sample["cpu"]))
-    for worker in workers.values():
-        worker.close()
-    (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
-    case = f"Deep Image Prior, {options.side}×{options.side}, {options.features} features"
-    say(
-        f"{machine()}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms | layout |\n"
-        f"|---|---|---|---|---|---|---|\n| {case} | {ASKED:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | "
-        f"{1e3 * ours:,.1f} (CPU {1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) | {layout} |"
-    )
-
-
-def work(name: str) -> None:
-    """A worker's life: answer questions until standard input ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing else gets between the answers
-    side: Any = None
-    for line in sys.stdin:
-        question, answer = json.loads(line), {}
-        if question["do"] == "prepare":
-            sides = (question["side"], question["features"])
-            side = torch_side(*sides) if name == "torch" else jax_side(*sides)
-            answer = {"layout": side.layout} if name == "torch" else {}
-        else:
-            wall, cpu = side.measure(question["steps"])
-            answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        side = torch_side if options.worker == "torch" else jax_side
+        return work(lambda question: side(question["side"], question["features"]))
+    name = f"Deep Image Prior, {options.side}×{options.side}, {options.features} features"
+    table([(name, ASKED, {"side": options.side, "features": options.features})], __file__, options)
 
 
 def model(side: int, features: int) -> Any:
@@ -90,21 +50,7 @@ def jax_side(side: int, features: int) -> Any:
     prepare_cpu(1)
     import optax
 
-    from jaxgen.data.dataset import Dataset, Source, Split
-    from jaxgen.engine.recipe import Recipe
-
-    split = Split({"image": picture(side)})
-    data = Dataset("noise", 256, split, split, None, "noise")
-    recipe = Recipe(
-        data=Source("noise", lambda: data),
-        model=model(side, features),
-        optimizer=optax.adam(0.01),
-        batch=1,
-        steps=sys.maxsize,
-        evaluate_every=sys.maxsize,
-        save_every=sys.maxsize,
-    )
-    return Engine(recipe, data)
+    return engine(model(side, features), {"image": picture(side)}, 1, optax.adam(0.01))
 
 
 def torch_side(side: int, features: int) -> Loop:
@@ -131,7 +77,7 @@ def torch_side(side: int, features: int) -> Loop:
 
         return Loop(step, layout)
 
-    return min((loop(layout) for layout in ("contiguous", "channels_last")), key=lambda one: one.measure(3)[0])
+    return quicker(loop)
 
 
 def picture(side: int) -> Any:

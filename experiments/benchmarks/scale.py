@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         return work(int(options.worker))
-    from train_step import machine, say
+    from turns import machine, say
 
     say(machine())
     for name, table in (("devices", devices), ("save", saves), ("streamed", streamed)):
@@ -48,7 +48,7 @@ def main() -> None:
 
 def devices(options: argparse.Namespace) -> list[str]:
     """Time per image by the number of devices."""
-    from train_step import SETTLE, Worker
+    from turns import SETTLE, Worker
 
     workers = {n: Worker(str(n), __file__, JAX_NUM_CPU_DEVICES=str(n)) for n in DEVICES}
     steps = {n: max(2, round(options.seconds / w.ask(steps=2)["wall"])) for n, w in workers.items()}
@@ -73,7 +73,7 @@ def work(count: int) -> None:
     from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(count * SHARE)
-    from train_step import Engine
+    from turns import Engine
 
     from jaxgen.models.pixel.pixelrnn import PixelCNN
 
@@ -153,7 +153,7 @@ def streamed(options: argparse.Namespace) -> list[str]:
     from jaxgen.engine.devices.cpu import prepare_cpu
 
     prepare_cpu(16)
-    from train_step import SETTLE, Engine
+    from turns import SETTLE, Engine
 
     from jaxgen.models.pixel.pixelrnn import PixelCNN
 

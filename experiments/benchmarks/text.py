@@ -10,16 +10,14 @@ unequal length. Only a quiet machine gives figures worth keeping.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-from train_step import SETTLE, Engine, Loop, Worker, cores, machine, median, say  # noqa: E402
+from beside_torch import engine, flags, table, work  # noqa: E402
+from turns import Loop, cores  # noqa: E402
 
 SENTENCES, ASKED = 2000, 1.5
 
@@ -68,61 +66,17 @@ CASES = (
 
 def main() -> None:
     """Start the workers, let them measure in turn, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=5, help="samples of each side, the median counts (default 5)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of a sample (default 3)")
+    parser = flags(__doc__, seconds=3.0)
     parser.add_argument("--only", default="", help="cases whose name contains this, in any case")
-    parser.add_argument("--worker", choices=("jaxgen", "torch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    known = {case.name: case for case in CASES}
     if options.worker:
-        return work(options.worker)
-    cases = [case for case in CASES if options.only.lower() in case.name.lower()]
+        side = torch_side if options.worker == "torch" else jax_side
+        return work(lambda question: side(known[question["case"]]))
+    cases = [name for name in known if options.only.lower() in name.lower()]
     if not cases:
-        parser.error(f"no case contains {options.only!r}: {', '.join(case.name for case in CASES)}")
-    workers = {name: Worker(name, __file__) for name in ("jaxgen", "torch")}
-    say(
-        f"{machine()}\n\n| case | asked | ratio, wall | ratio, CPU | ours, ms | PyTorch, ms |\n"
-        "|---|---|---|---|---|---|"
-    )
-    for case in cases:
-        samples: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
-        steps = {}
-        for name, worker in workers.items():
-            worker.ask(do="prepare", case=case.name)
-            time.sleep(SETTLE)
-            steps[name] = max(3, round(options.seconds / worker.ask(do="measure", steps=1)["wall"]))
-        for _ in range(options.samples):
-            for name, worker in workers.items():
-                time.sleep(SETTLE)
-                sample = worker.ask(do="measure", steps=steps[name])
-                samples[name].append((sample["wall"], sample["cpu"]))
-        for worker in workers.values():
-            worker.ask(do="end")
-        (ours, ours_cpu), (torch, torch_cpu) = median(samples["jaxgen"]), median(samples["torch"])
-        say(
-            f"| {case.name} | {ASKED:g} | {torch / ours:.2f} | {torch_cpu / ours_cpu:.2f} | {1e3 * ours:,.1f} "
-            f"(CPU {1e3 * ours_cpu:,.1f}) | {1e3 * torch:,.1f} (CPU {1e3 * torch_cpu:,.1f}) |"
-        )
-    for worker in workers.values():
-        worker.close()
-
-
-def work(name: str) -> None:
-    """A worker's life: answer questions until standard input ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing else gets between the answers
-    side: Any = None
-    for line in sys.stdin:
-        question, answer = json.loads(line), {}
-        if question["do"] == "prepare":
-            case = next(case for case in CASES if case.name == question["case"])
-            side = torch_side(case) if name == "torch" else jax_side(case)
-        elif question["do"] == "measure":
-            wall, cpu = side.measure(question["steps"])
-            answer = {"wall": wall / question["steps"], "cpu": cpu / question["steps"]}
-        else:
-            side.end()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        parser.error(f"no case contains {options.only!r}: {', '.join(known)}")
+    table([(name, ASKED, {"case": name}) for name in cases], __file__, options)
 
 
 def jax_side(case: Case) -> Any:
@@ -132,21 +86,7 @@ def jax_side(case: Case) -> Any:
     prepare_cpu(case.batch)
     import optax
 
-    from jaxgen.data.dataset import Dataset, Source, Split
-    from jaxgen.engine.recipe import Recipe
-
-    rows = case.sentences()
-    data = Dataset("noise", 0, Split(rows), Split({name: x[:16] for name, x in rows.items()}), None, "noise")
-    recipe = Recipe(
-        data=Source("noise", lambda: data),
-        model=case.model(),
-        optimizer=optax.adam(1e-4),
-        batch=case.batch,
-        steps=sys.maxsize,
-        evaluate_every=sys.maxsize,
-        save_every=sys.maxsize,
-    )
-    return Engine(recipe, data)
+    return engine(case.model(), case.sentences(), case.batch, optax.adam(1e-4))
 
 
 def torch_side(case: Case) -> Loop:
