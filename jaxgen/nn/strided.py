@@ -146,8 +146,9 @@ def _transpose_backward(
 conv_transpose.defvjp(_transpose_forward, _transpose_backward)
 
 
-class Conv(nn.Module):
-    """A convolution with bias. `padding` is "SAME", "VALID", or (before, after) for rows and columns."""
+class Layer(nn.Module):
+    """What both layers have: settings, a kernel, and a bias. `padding` is "SAME" or (before, after) for rows and
+    columns."""
 
     features: int
     kernel_size: Pair
@@ -157,40 +158,39 @@ class Conv(nn.Module):
     dtype: Any = "float32"
     kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
 
+    def _kernel(self, x: Array) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        return jnp.asarray(kernel, self.dtype)
+
+    def _biased(self, y: Array) -> Array:
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype) if self.use_bias else y
+
+
+class Conv(Layer):
+    """A convolution with bias; `padding` may also be "VALID"."""
+
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """The map of `features` features, in `dtype`."""
-        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         if self.padding == "SAME":
             padding: Any = same(x.shape[1:3], self.kernel_size, self.strides)
         else:
             padding = ((0, 0), (0, 0)) if self.padding == "VALID" else tuple(map(tuple, self.padding))
-        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
         # Without a stride XLA's own derivatives are as quick, forward ones among them.
         convolve = _conv if set(self.strides) == {1} else conv
-        return _biased(self, convolve(x, kernel, self.strides, padding))
+        return self._biased(convolve(jnp.asarray(x, self.dtype), self._kernel(x), self.strides, padding))
 
 
-class ConvTranspose(nn.Module):
+class ConvTranspose(Layer):
     """A transposed convolution with bias. `padding` is of the zeros between the inputs, as in Flax; "SAME" multiplies
     the sides by the strides."""
-
-    features: int
-    kernel_size: Pair
-    strides: Pair = (1, 1)
-    padding: str | Sequence[Pair] = "SAME"
-    use_bias: bool = True
-    dtype: Any = "float32"
-    kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """The map of `features` features, in `dtype`."""
-        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         sides, padding = self._transposed(x.shape[1:3])
-        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
-        flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-        return _biased(self, conv_transpose(x, flipped, sides, self.strides, padding))
+        flipped = jnp.flip(self._kernel(x), (0, 1)).swapaxes(2, 3)
+        return self._biased(conv_transpose(jnp.asarray(x, self.dtype), flipped, sides, self.strides, padding))
 
     def _transposed(self, places: Pair) -> tuple[Pair, Padding]:
         """Sides of the result, and the padding of the convolution that this one is the transpose of."""
@@ -206,7 +206,3 @@ class ConvTranspose(nn.Module):
             sides.append(n)
             edges.append((k - 1 - before, (m - 1) * s + before + 1 - n))
         return tuple(sides), tuple(edges)
-
-
-def _biased(layer: Any, y: Array) -> Array:
-    return y + layer.param("bias", nn.initializers.zeros, (layer.features,)).astype(y.dtype) if layer.use_bias else y
